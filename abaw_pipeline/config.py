@@ -1,0 +1,363 @@
+"""Every setting, its type, its default and its meaning: the one place that has them.
+
+The classes hold no logic beyond validation. Stages never read `config.yaml`; the workflow passes each stage exactly
+the settings it reads (`stage_settings`), as JSON with sorted keys, so that a changed value reruns the stages that
+read it and no others. Defaults are the report's values where it names one (see METHOD in `docs/`), otherwise the
+decision recorded in DEVIATIONS.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Emotion = Literal["valence", "arousal", "both"]
+Modality = Literal["video", "logmel", "bert"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, missing or out of range; the message names it and says what is allowed."""
+
+
+class Section(BaseModel):
+    """A part of the settings: immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DemoCorpus(Section):
+    """The generated corpus: synthetic people whose faces, voices and words follow a hidden valence and arousal."""
+
+    folder: str = "data/demo"
+    """Where the corpus is written, in the official Aff-Wild2 layout."""
+    seed: int = 5
+    """The same seed, size and package versions give the same corpus."""
+    videos: int = Field(24, ge=12)
+    """Number of source videos; the planted troubles need at least 12."""
+    seconds: float = Field(14.0, ge=2.0)
+    """Mean length of a video."""
+    noise: float = Field(0.35, ge=0.0)
+    """How much each modality's expression strays from the hidden state (standard deviations)."""
+
+
+class AffWild2Corpus(Section):
+    """Where the parts of an Aff-Wild2 copy lie. Folders are found by scanning `folder` unless named here."""
+
+    folder: str = "data/affwild2"
+    """The corpus's root folder."""
+    videos: tuple[str, ...] = ()
+    """Folders with the raw videos, relative to `folder`; empty: every folder below it that holds .mp4 or .avi files."""
+    images: str = ""
+    """The `cropped_aligned` folder, relative to `folder`; empty: found by name. `none`: crop faces from the video."""
+    annotations: str = ""
+    """The folder that holds `Train_Set` and `Validation_Set`; empty: found by name."""
+    test_list: str = ""
+    """The list of test trials, one name a line; empty: found by name; `none`: there is no test set."""
+    template: str = ""
+    """The submission template; empty: found by name; `none`: lengths come from the decoder."""
+
+
+class ManifestCorpus(Section):
+    """Any corpus, as one CSV: trial, video, faces, annotation, partition, subject (see docs/corpora.md)."""
+
+    file: str = "manifest.csv"
+    """The CSV. Paths in it are relative to its own folder."""
+    template: str = ""
+    """A submission template for the test trials; empty: lengths come from the decoder."""
+
+
+class Audit(Section):
+    """Counts above these make the audit an error. Shares are of a trial's rows, from 0 to 1."""
+
+    max_excluded_share: float = Field(1.0, ge=0, le=1)
+    """Rows excluded for -5."""
+    max_missing_faces_share: float = Field(1.0, ge=0, le=1)
+    """Rows without a face image."""
+    max_corrupt_images_share: float = Field(0.01, ge=0, le=1)
+    """Images that cannot be decoded."""
+    max_length_repair_share: float = Field(1.0, ge=0, le=1)
+    """Rows padded, trimmed or given an extrapolated time because counts differ."""
+    max_sound_gap_seconds: float = Field(1e9, ge=0)
+    """Difference between sound and picture lengths."""
+
+
+class Wav(Section):
+    """Sound track to mono PCM16."""
+
+    rate: Literal[16000] = 16000
+    """Sampling rate in Hz; the VGGish front end and the recognisers are made for 16 kHz."""
+    ffmpeg: str = ""
+    """An ffmpeg binary; empty: the one inside the imageio-ffmpeg package."""
+
+
+class Logmel(Section):
+    """Log-mel spectrogram and the window that a row sees of it."""
+
+    window: Literal["ahead", "centred", "past"] = "ahead"
+    """Which 0.96 s a row sees: from its time on (the authors'), around it, or up to it."""
+
+
+class Recognition(Section):
+    """Speech to words with times."""
+
+    engine: Literal["vosk", "pocketsphinx", "transcript"] = "vosk"
+    """`transcript` reads files that you bring (WebVTT, SRT, CTM, JSON) from `transcripts`."""
+    model: str = "vosk-model-en-us-0.22"
+    """A model of the registry, or a folder (`vosk`); ignored by the other engines."""
+    transcripts: str = ""
+    """Folder with one transcript per video, for the `transcript` engine."""
+    chunk_seconds: float = Field(0.25, gt=0)
+    """Sound handed to the recogniser at a time."""
+
+
+class Punctuation(Section):
+    """Where sentences end, for the context that the word features see."""
+
+    engine: Literal["model", "pauses", "none"] = "model"
+    """`model` is deepmultilingualpunctuation; `pauses` ends a sentence at a pause; `none` makes one sentence."""
+    model: str = "fullstop-punctuation-multilang-large"
+    """A model of the registry, or a folder."""
+    pause_seconds: float = Field(0.5, gt=0)
+    """A silence this long ends a sentence (`pauses`)."""
+
+
+class Features(Section):
+    """One vector per word from a BERT-like model."""
+
+    model: str = "bert-base-uncased"
+    """A model of the registry (`bert-base-uncased`, `minilm`), or a folder."""
+    layers: int = Field(4, ge=1)
+    """How many of the last layers are summed."""
+    max_tokens: int = Field(256, ge=8, le=512)
+    """A longer sentence is split with overlap."""
+    batch_tokens: int = Field(4096, ge=64)
+    """Tokens per forward pass, padding included."""
+
+
+class Frames(Section):
+    """Face images to small squares."""
+
+    size: int = Field(48, ge=8)
+    """Edge in pixels."""
+
+
+class Fidelity(Section):
+    """Where the authors' code and the report, or good practice, differ (DEVIATIONS.md). The first choice is ours."""
+
+    rows: Literal["kept", "report"] = "kept"
+    """`kept`: everything follows the kept frame numbers. `report`: image j goes with kept row j, as the authors do."""
+    normalisation: Literal["train", "partition"] = "train"
+    """Whose statistics scale the word features."""
+    padding: Literal["masked", "unmasked"] = "masked"
+    """Whether zeros that fill a short window are kept out of loss and batch statistics."""
+    warmup: Literal["per_epoch", "ramped"] = "per_epoch"
+    """`per_epoch`: each warm-up epoch climbs to the full rate. `ramped`: epoch r climbs to (r+1)/25 of it."""
+    scope: Literal["group", "run"] = "group"
+    """What early stopping ends: the group of released layers, or the run."""
+    frozen_batchnorm: Literal["frozen", "updated"] = "frozen"
+    """Whether frozen BatchNorm layers keep updating their statistics."""
+    data_seed: Literal["shared", "tied"] = "shared"
+    """`shared`: all instances of a fold see the same order, crops and flips. `tied`: they follow the instance's seed."""
+
+
+class Folds(Section):
+    """Cross-validation (report section 3.3)."""
+
+    number: int = Field(6, ge=2)
+    """How many folds; fold 0 is the official partition."""
+    run: tuple[int, ...] = ()
+    """Which folds are trained; empty: all."""
+    grouped: bool = True
+    """Trials of one source video or subject stay in one fold. False reproduces the authors' cut."""
+
+    @model_validator(mode="after")
+    def _run_within_number(self) -> Folds:
+        wrong = [fold for fold in self.run if not 0 <= fold < self.number]
+        if wrong:
+            raise ValueError(f"folds.run names {wrong}; with folds.number: {self.number} the folds are 0 to {self.number - 1}")
+        return self
+
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """The folds to train."""
+        return self.run or tuple(range(self.number))
+
+
+class Model(Section):
+    """One network: its fusion, its modalities in order (the first leads in LFAN) and its backbones."""
+
+    network: Literal["lfan", "can"]
+    """Leader-follower attention or channel attention."""
+    modalities: tuple[Modality, ...] = Field(min_length=1)
+    """Inputs, in order."""
+    visual: str = "ir50"
+    """`ir50`, `ir_small`, or `timm/<name>`."""
+    audio: str = "vggish"
+    """`vggish` or `vgg_small`."""
+    pretrained: bool = True
+    """Load the backbones' pretrained weights (registry). False trains from scratch, with a warning."""
+    folds: tuple[int, ...] = ()
+    """Train this network on these folds only; empty: all of `folds.run`."""
+    fidelity: Fidelity | None = None
+    """Training-time switches of this network alone, for comparisons; empty: those of the run."""
+
+
+class Training(Section):
+    """Report section 3.4."""
+
+    emotions: tuple[Emotion, ...] = ("valence", "arousal")
+    """One network each; `both` trains one network with two targets."""
+    seeds: int = Field(15, ge=1)
+    """Instances per model, emotion and fold; seeds count from 0."""
+    window: int = Field(300, ge=2)
+    """Rows per window."""
+    hop: int = Field(200, ge=1)
+    """Rows between windows."""
+    crop: int = Field(40, ge=8)
+    """Edge of the square cut from a frame: random in training, centred otherwise."""
+    batch_size: int = Field(12, ge=1)
+    """Windows per step."""
+    epochs: int = Field(100, ge=1)
+    """At most."""
+    learning_rate: float = Field(1e-5, gt=0)
+    """Adam's rate at the end of warm-up."""
+    min_learning_rate: float = Field(1e-8, gt=0)
+    """Below it the next group of layers is released."""
+    weight_decay: float = Field(1e-3, ge=0)
+    """Adam's L2 term."""
+    warmup_epochs: int = Field(5, ge=0)
+    """Epochs whose rate climbs within the epoch."""
+    patience: int = Field(5, ge=0)
+    """Epochs without a better validation CCC before the rate drops."""
+    factor: float = Field(0.1, gt=0, lt=1)
+    """How far it drops."""
+    early_stopping: int = Field(20, ge=1)
+    """Epochs without a better validation CCC before `fidelity.scope` ends."""
+    data_seed: int = 0
+    """Drives order, crops and flips."""
+    precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
+    """`auto`: bf16 autocast on a GPU that has it, else float32, which is the reference."""
+    compile: bool = False
+    """torch.compile the network (a GPU, long runs)."""
+    device: str = "auto"
+    """`auto`: the GPU that this job was given, else the CPU."""
+    workers: int = Field(0, ge=0)
+    """Loader processes; 0 loads in the training process."""
+    seeds_per_job: int = Field(1, ge=1)
+    """Instances trained side by side in one process."""
+    threads: int = Field(8, ge=1)
+    """CPU threads a training job asks for; 8 keeps one at a time under `--cores 8`."""
+
+
+class Submission(Section):
+    """Which instances become submission files (report section 4)."""
+
+    rule: Literal["report", "best_n", "mean_over_folds", "list"] = "report"
+    """`report`: best fold 0 of CAN, of LFAN, and the other CAN folds with the best mean CCC."""
+    number: int = Field(5, ge=1)
+    """At most this many files."""
+    leader: str = "can"
+    """The model whose fold 0 comes first and whose other folds follow (`report`)."""
+    second: str = "lfan"
+    """The model whose fold 0 comes second (`report`)."""
+    entries: tuple[dict[str, str], ...] = ()
+    """For `list`: e.g. {valence: can/fold0/seed3, arousal: lfan/fold0/seed1}."""
+    weighted: bool = False
+    """For `mean_over_folds`: weigh by validation CCC."""
+    smoothing: float = Field(0.0, ge=0)
+    """Post-processing: standard deviation of a Gaussian over time, in seconds; 0 is off, as in the report."""
+    calibrate: bool = False
+    """Post-processing: scale and shift fitted on validation."""
+
+
+class Report(Section):
+    """The page of results."""
+
+    bootstrap: int = Field(1000, ge=0)
+    """Resamples (over trials) for intervals."""
+    frames: bool = True
+    """Show face frames under the curves (never share such a report of a licensed corpus)."""
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    corpus: Literal["demo", "affwild2", "manifest"] = "demo"
+    """Which corpus; its section below says where it is."""
+    results: str = "results"
+    """Folder for everything the pipeline writes."""
+    models_dir: str = ""
+    """Folder with models that you brought; empty: `ABAW_MODELS`, else the cache."""
+    shards: int = Field(8, ge=1)
+    """Videos are spread over this many jobs for recognition, punctuation and word features."""
+    demo: DemoCorpus = DemoCorpus()
+    affwild2: AffWild2Corpus = AffWild2Corpus()
+    manifest: ManifestCorpus = ManifestCorpus()
+    audit: Audit = Audit()
+    wav: Wav = Wav()
+    logmel: Logmel = Logmel()
+    recognition: Recognition = Recognition()
+    punctuation: Punctuation = Punctuation()
+    features: Features = Features()
+    frames: Frames = Frames()
+    fidelity: Fidelity = Fidelity()
+    folds: Folds = Folds()
+    models: dict[Name, Model] = {
+        "can": Model(network="can", modalities=("video", "logmel")),
+        "lfan": Model(network="lfan", modalities=("video", "logmel", "bert")),
+    }
+    training: Training = Training()
+    submission: Submission = Submission()
+    report: Report = Report()
+
+
+def load(values: Mapping[str, Any]) -> Settings:
+    """Settings from nested mappings such as Snakemake's `config`; every problem in one ConfigError."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            place = ".".join(str(part) for part in item["loc"]) or "(top level)"
+            if item["type"] == "extra_forbidden":
+                problems.append(f"  {place}: unknown setting{_nearest(item['loc'])}")
+            else:
+                given = "" if item["type"] == "missing" else f" (given: {item['input']!r})"
+                problems.append(f"  {place}: {item['msg']}{given}")
+        raise ConfigError("the configuration has problems:\n" + "\n".join(problems)) from None
+
+
+def _nearest(place: tuple[str | int, ...]) -> str:
+    """Hint for an unknown key: the closest known one of its section."""
+    import difflib
+
+    section: Any = Settings
+    for part in place[:-1]:
+        field = section.model_fields.get(str(part)) if isinstance(section, type) and issubclass(section, Section) else None
+        section = field.annotation if field is not None else None
+    if not (isinstance(section, type) and issubclass(section, Section)):
+        return ""
+    known = list(section.model_fields)
+    close = difflib.get_close_matches(str(place[-1]), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"
+
+
+def load_file(path: Path) -> Settings:
+    """Settings from a YAML file."""
+    import yaml
+
+    values = yaml.safe_load(path.read_text()) or {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings, found {type(values).__name__}")
+    return load(values)
+
+
+def as_json(section: BaseModel | Mapping[str, Any]) -> str:
+    """One line of JSON with sorted keys: equal settings give equal text."""
+    values = section.model_dump(mode="json") if isinstance(section, BaseModel) else section
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))
