@@ -1,0 +1,45 @@
+"""Which parts of the backbones train when (report section 3.4): trunks start frozen and thaw from the end, a group at a time.
+
+Parts are named by module path, such as `encoders.video.backbone.units.21`. TCNs and fusion always train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import zip_longest
+
+from abaw_pipeline.models.network import Encoder, Network
+
+
+def release_groups(model: Network) -> tuple[tuple[str, ...], ...]:
+    """Module paths to release at each step, visual and audio together; the first step is the start of training.
+
+    A backbone with fewer groups than another has nothing to release in the later steps. There is always a first step, empty
+    where no modality has a backbone.
+    """
+    per_backbone = [
+        [tuple(_join(f"encoders.{name}.backbone", part) for part in group) for group in encoder.backbone.release]
+        for name, encoder in model.encoders.items()
+        if isinstance(encoder, Encoder) and encoder.backbone is not None
+    ]
+    steps = zip_longest(*per_backbone, fillvalue=())
+    return tuple(tuple(path for group in step for path in group) for step in steps) or ((),)
+
+
+def freeze_trunks(model: Network) -> None:
+    """Freeze every backbone whole. Release the first group next: output layers train from the start."""
+    for encoder in model.encoders.values():
+        if isinstance(encoder, Encoder) and encoder.backbone is not None:
+            encoder.backbone.requires_grad_(False)
+    model.train(model.training)
+
+
+def release(model: Network, group: Iterable[str]) -> None:
+    """Make the parts named in `group` trainable; their BatchNorm layers leave evaluation mode if the network is training."""
+    for path in group:
+        model.get_submodule(path).requires_grad_(True)
+    model.train(model.training)
+
+
+def _join(parent: str, part: str) -> str:
+    return f"{parent}.{part}" if part else parent

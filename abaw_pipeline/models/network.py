@@ -1,0 +1,106 @@
+"""A network: one encoder per modality, then a fusion, then tanh.
+
+Shapes: B windows, T rows, C channels, M modalities; `x` stands for a modality's own axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from abaw_pipeline.models.can import ChannelAttentionFusion
+from abaw_pipeline.models.lfan import LeaderFollowerFusion
+from abaw_pipeline.models.rows import on_real_rows
+from abaw_pipeline.models.tcn import TCN
+
+
+class Encoder(nn.Module):
+    """One modality over time: backbone row by row (none for vectors), TCN, BatchNorm."""
+
+    def __init__(self, backbone: nn.Module | None, tcn: TCN, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.tcn = tcn
+        self.norm = nn.BatchNorm1d(outputs)
+        self.inputs = inputs
+        self.outputs = outputs
+
+    def forward(self, x_BTx: Tensor, mask_BT: Tensor | None) -> Tensor:
+        """(B, T, …) -> (B, T, outputs). Rows outside the mask are zero, before the TCN and after, and enter no batch statistics."""
+        if mask_BT is None:
+            if self.backbone is not None:
+                x_BTx = self.backbone(x_BTx.flatten(0, 1)).unflatten(0, x_BTx.shape[:2])
+            encoded_BTC: Tensor = self.norm(self.tcn(x_BTx.transpose(1, 2))).transpose(1, 2)
+            return encoded_BTC
+        if self.backbone is None:
+            vectors_BTC = x_BTx.masked_fill(~mask_BT[..., None], 0.0)
+        else:
+            vectors_BTC = on_real_rows(self.backbone, x_BTx, mask_BT, self.inputs)
+        return on_real_rows(self.norm, self.tcn(vectors_BTC.transpose(1, 2)).transpose(1, 2), mask_BT, self.outputs)
+
+
+class Network(nn.Module):
+    """LFAN or CAN; `create_model` builds it.
+
+    `frozen_batchnorm`: in training, parts whose parameters are all frozen run as in evaluation (`frozen`), or their BatchNorm
+    statistics follow the batches as those of trained parts do (`updated`, the authors').
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        fusion: LeaderFollowerFusion | ChannelAttentionFusion,
+        frozen_batchnorm: Literal["frozen", "updated"],
+    ) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict(encoders)
+        self.fusion = fusion
+        self.frozen_batchnorm = frozen_batchnorm
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Targets in (-1, 1), (B, T, targets).
+
+        `batch`: one tensor per modality, `video` (B, T, 3, H, W) in [-1, 1], `logmel` (B, T, 96, 64), `bert` (B, T, D); optional bool
+        (B, T) masks, true everywhere if not given: `mask` for rows that are no padding, `<modality>_mask` for rows that have the
+        modality. Rows of padding get finite values without meaning.
+        """
+        missing = [name for name in self.encoders if name not in batch]
+        if missing:
+            raise KeyError(f"the batch lacks {', '.join(missing)}; this network reads {', '.join(self.encoders)}")
+        rows_BT = batch.get("mask")
+        masks = {name: _both(rows_BT, batch.get(f"{name}_mask")) for name in self.encoders}
+        encoded = {name: encoder(batch[name], masks[name]) for name, encoder in self.encoders.items()}
+        present_BTM = None
+        if any(mask is not None for mask in masks.values()):
+            everywhere_BT = next(iter(encoded.values())).new_ones(next(iter(encoded.values())).shape[:2], dtype=torch.bool)
+            present_BTM = torch.stack([everywhere_BT if mask is None else mask for mask in masks.values()], dim=-1)
+        return torch.tanh(self.fusion(encoded, present_BTM, rows_BT))
+
+    def train(self, mode: bool = True) -> Network:
+        """Training mode, except for wholly frozen parts of the backbones under `frozen_batchnorm="frozen"`."""
+        super().train(mode)
+        if mode and self.frozen_batchnorm == "frozen":
+            for encoder in self.encoders.values():
+                if isinstance(encoder, Encoder) and encoder.backbone is not None:
+                    _rest_where_frozen(encoder.backbone)
+        return self
+
+
+def _both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """True where both masks are; None stands for true everywhere."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second
+
+
+def _rest_where_frozen(module: nn.Module) -> None:
+    """Evaluation mode for every part that has parameters, all of them frozen."""
+    parameters = list(module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        module.eval()
+        return
+    for child in module.children():
+        _rest_where_frozen(child)
