@@ -11,6 +11,7 @@ import os
 import sys
 
 COMMANDS = {
+    "config": ("abaw_pipeline.config_files", "show every setting with its meaning and the report's value"),
     "demo": ("abaw_pipeline.corpus.demo", "generate the demo corpus: synthetic people in the Aff-Wild2 layout"),
     "scan": ("abaw_pipeline.corpus.scan", "find the corpus's trials and write trials.csv"),
     "timestamps": ("abaw_pipeline.media.timestamps", "read frame times and stream offsets from a video's container"),

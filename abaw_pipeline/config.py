@@ -361,3 +361,68 @@ def as_json(section: BaseModel | Mapping[str, Any]) -> str:
     """One line of JSON with sorted keys: equal settings give equal text."""
     values = section.model_dump(mode="json") if isinstance(section, BaseModel) else section
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+RUNTIME = {"device", "workers", "seeds_per_job", "threads", "emotions", "seeds"}
+"""Training settings that do not change what an instance becomes, or that stand in its path already."""
+
+
+def stage_settings(settings: Settings, stage: str, model: str = "") -> str:
+    """Exactly the settings that a stage reads, as JSON: the workflow's parameter of its rule.
+
+    `model` names the network for the `train` stage.
+    """
+    if stage == "scan":
+        layout = {"demo": settings.demo, "affwild2": settings.affwild2, "manifest": settings.manifest}[settings.corpus]
+        return as_json({"corpus": settings.corpus, settings.corpus: layout.model_dump(mode="json")})
+    if stage == "dataset":
+        return as_json({"rows": settings.fidelity.rows, "window": settings.logmel.window})
+    if stage == "train":
+        network = settings.models[model]
+        return as_json(
+            {
+                "model": network.model_dump(mode="json", exclude={"folds", "fidelity"}),
+                "training": settings.training.model_dump(mode="json", exclude=RUNTIME),
+                "fidelity": (network.fidelity or settings.fidelity).model_dump(mode="json", exclude={"rows"}),
+            }
+        )
+    section = {
+        "demo": settings.demo,
+        "audit": settings.audit,
+        "wav": settings.wav,
+        "recognise": settings.recognition,
+        "punctuate": settings.punctuation,
+        "embed": settings.features,
+        "frames": settings.frames,
+        "index": settings.folds.model_copy(update={"run": ()}),
+        "select": settings.submission,
+        "submit": settings.submission,
+        "report": settings,
+    }[stage]
+    return as_json(section)
+
+
+class Instance(Section):
+    """One training run: its place is runs/{model}/{emotion}/fold{fold}/seed{seed}."""
+
+    model: Name
+    emotion: Emotion
+    fold: int
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Path below the results folder."""
+        return f"runs/{self.model}/{self.emotion}/fold{self.fold}/seed{self.seed}"
+
+
+def instances(settings: Settings) -> list[Instance]:
+    """Every training run that the settings ask for."""
+    return [
+        Instance(model=name, emotion=emotion, fold=fold, seed=seed)
+        for name, model in settings.models.items()
+        for emotion in settings.training.emotions
+        for fold in settings.folds.chosen
+        if not model.folds or fold in model.folds
+        for seed in range(settings.training.seeds)
+    ]

@@ -1,0 +1,28 @@
+"""Face images to one small array per trial (report section 3.2)."""
+
+
+rule frames_of_trial:
+    input:
+        unpack(trial_parts),
+        faces=trial_faces,
+        timestamps=of_video("<results>/timestamps/{video}.h5"),
+        code=code("frames"),
+    output:
+        "<results>/frames/{trial}.h5",
+    params:
+        settings=settings("frames"),
+        count=lambda wildcards, input: row_count_options(input),
+        faces=lambda wildcards, input: option("faces", input.faces),
+        images=images_seen,
+    log:
+        "<logs>/frames/{trial}.log",
+    benchmark:
+        "<benchmarks>/frames/{trial}.tsv"
+    conda:
+        "../../envs/media.yaml"
+    message:
+        "frames: faces of {wildcards.trial}"
+    shell:
+        "python -m abaw_pipeline frames --trial {wildcards.trial:q} {params.faces} {params.count}"
+        " --timestamps {input.timestamps:q} --settings {params.settings:q} --output {output:q}"
+        " --threads {threads}" + LOGGED

@@ -1,0 +1,27 @@
+"""The page of results."""
+
+
+rule write_report:
+    input:
+        submission="<results>/submission/submission.zip",
+        selection="<results>/selection.csv",
+        audit="<results>/audit.csv",
+        coverage="<results>/report/coverage/coverage.csv",
+        code=code("report"),
+    output:
+        report("<results>/report/index.html", caption="../report/index.rst", category="Results"),
+    params:
+        settings=settings("report"),
+        results=SETTINGS.results,
+        folder=f"{SETTINGS.results}/report",
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<benchmarks>/report.tsv"
+    conda:
+        "../../envs/report.yaml"
+    message:
+        "report: page and figures"
+    shell:
+        "python -m abaw_pipeline report --results {params.results:q} --settings {params.settings:q}"
+        " --output {params.folder:q}" + LOGGED

@@ -1,0 +1,111 @@
+"""Names to ask for: each target collects the files of one stage."""
+
+
+rule submission:
+    # Everything: checked submission files, scores and the report.
+    default_target: True
+    input:
+        "<results>/submission/submission.zip",
+        "<results>/report/index.html",
+
+
+rule demo:
+    # The demo corpus alone: videos, face images, annotations, test list and template.
+    input:
+        "<results>/trials.csv",
+
+
+rule wav:
+    # The sound of every video: mono, 16 kHz, on the clock of the frames.
+    input:
+        collect("<results>/audio/{video}.wav", video=VIDEOS),
+
+
+rule logmel:
+    # The log-mel spectrogram of every video.
+    input:
+        collect("<results>/logmel/{video}.h5", video=VIDEOS),
+
+
+rule words:
+    # The recognised words of every video, with times, sentences and feature vectors.
+    input:
+        collect("<results>/language/features/shard{shard}.h5", shard=SHARDS),
+
+
+rule frames:
+    # The face images of every trial, 48 x 48.
+    input:
+        collect("<results>/frames/{trial}.h5", trial=TRIALS),
+
+
+rule audit:
+    # The audit table, figure and summary: everything excluded, missing or repaired, and what the words cover.
+    input:
+        "<results>/audit.csv",
+        "<results>/report/coverage/coverage.csv",
+
+
+rule dataset:
+    # One aligned file per trial, and the index with folds and checksums.
+    input:
+        "<results>/dataset/index.json",
+
+
+rule training:
+    # Every instance: model x emotion x fold x seed.
+    input:
+        [f"<results>/{instance.folder}/metrics.json" for instance in INSTANCES],
+
+
+rule selection:
+    # Which instances were chosen, and why.
+    input:
+        "<results>/selection.json",
+
+
+rule report:
+    # The report page, on whatever the run has so far decided to submit.
+    input:
+        "<results>/report/index.html",
+
+
+# `--forcerun logmel` means the work of the stage, not the name that collects it.
+FORCED_WITH = {
+    "demo": {"demo_corpus"},
+    "wav": {"wav_of_video"},
+    "logmel": {"logmel_of_video"},
+    "words": {"recognise_shard", "punctuate_shard", "embed_shard"},
+    "frames": {"frames_of_trial"},
+    "audit": {"audit_table", "coverage_table"},
+    "dataset": {"dataset_of_trial", "dataset_index"},
+    "training": {f"train_{seeds[0]}_to_{seeds[-1]}" for seeds in seed_groups()},
+    "selection": {"select_instances"},
+    "submission": {"write_submission"},
+    "report": {"write_report"},
+}
+workflow.dag_settings.forcerun = frozenset(
+    rule for name in workflow.dag_settings.forcerun for rule in FORCED_WITH.get(name, {name})
+)
+
+
+localrules:
+    submission,
+    demo,
+    wav,
+    logmel,
+    words,
+    frames,
+    audit,
+    dataset,
+    training,
+    selection,
+    report,
+
+
+onsuccess:
+    shell("python -m abaw_pipeline summary --results {SETTINGS.results:q}")
+
+
+onerror:
+    shell("python -m abaw_pipeline summary --results {SETTINGS.results:q} --log {log:q}")
