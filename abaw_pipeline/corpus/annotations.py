@@ -60,7 +60,9 @@ def _parse(path: Path) -> NDArray[np.float64]:
     bad = ~((values == NOT_ANNOTATED) | (np.abs(values) <= 1.0))
     if bad.any():
         row = int(np.flatnonzero(bad.any(axis=1))[0])
-        raise InputError(f"{path}, line {row + 2}: {lines[row + 1]!r}: expected two numbers within [-1, 1], or -5 for a frame not annotated")
+        raise InputError(
+            f"{path}, line {row + 2}: {lines[row + 1]!r}: expected two numbers within [-1, 1], or -5 for a frame not annotated"
+        )
     return values
 
 
