@@ -63,9 +63,7 @@ def trials(settings: AffWild2Corpus) -> list[Trial]:
         name, candidates = _video_of(trial, videos)
         if len(candidates) != 1:
             listed = "".join(f"\n    {path}" for path in candidates)
-            problems.append(
-                f"  {trial}: {len(candidates)} videos" + (f" named {name}:{listed}" if candidates else f" named {name} or {trial}")
-            )
+            problems.append(f"  {trial}: {len(candidates)} videos named {name}{listed}")
         elif images and trial not in faces:
             problems.append(f"  {trial}: no folder {images / trial}")
         else:
@@ -239,6 +237,5 @@ def _one(candidates: list[Path], root: Path, setting: str, what: str, none: str 
         return candidates[0]
     listed = "".join(f"\n  {path.relative_to(root)}" for path in sorted(candidates)) or " none"
     otherwise = f", or to 'none' ({none})" if none else ""
-    raise InputError(
-        f"{root}: looked for {what} and found {len(candidates)}:{listed}\nSet `affwild2.{setting}` to one, relative to that folder{otherwise}."
-    )
+    remedy = f"Set `affwild2.{setting}` to its path in there{otherwise}."
+    raise InputError(f"{root}: looked for {what} and found {len(candidates)}:{listed}\n{remedy}")
