@@ -1,0 +1,162 @@
+"""What a video's container says about its pictures and its sound, without decoding the pictures.
+
+Times on the *container clock* are as written in the file; times on the *frame clock* count from the first picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.stream import Disposition
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from abaw_pipeline.errors import InputError
+
+SOUND_GAP_SECONDS = 0.02
+"""A hole or overlap of sound packets longer than this is real; a shorter one is rounding of the container's clock."""
+REMEDY = "replace it by the original file, or leave the video out of the corpus"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """The picture stream; `time` (n,) is on the frame clock in seconds, in order of presentation."""
+
+    time: NDArray[np.float64]
+    first_frame: float
+    """Container clock, seconds."""
+    duration: float
+    """From the first picture's start to the last one's end, seconds."""
+    fps_mean: float
+    variable_rate: bool
+    hidden: int
+    """Packets that the container tells players not to show (edit lists); they are not in `time`, as decoders leave them out."""
+    declared: int
+    """Pictures that the header counts, hidden ones included; 0 when it does not say. More than were found: the file is cut short."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    """The sound stream, in seconds on the container clock."""
+
+    index: int
+    """Number of the stream in the container."""
+    start: float
+    """Of the first audible sample: encoder delay that the container tells players to skip does not count."""
+    end: float
+    """Of the last packet."""
+    declared_seconds: float | None
+    """Length that the header says."""
+    gap_seconds: float
+    """Holes between packets, all together."""
+    overlap_seconds: float
+    """Packets that begin before the one before them has ended, all together."""
+
+
+def read_container(path: Path) -> tuple[Pictures, Sound | None]:
+    """Times of every picture, and the extent of the sound (None where there is none).
+
+    Raises InputError when the file is absent, empty, no video, or cut off so that nothing can be read.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such video file; check the corpus folder in the configuration")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty; {REMEDY}")
+    try:
+        return _read(path)
+    except av.error.FFmpegError as error:
+        raise InputError(f"{path}: cannot be read as a video ({error.strerror}); {REMEDY}") from None
+
+
+def _read(path: Path) -> tuple[Pictures, Sound | None]:
+    with av.open(str(path), metadata_errors="replace") as container:
+        shown = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+        if not shown:
+            raise InputError(f"{path}: has no picture stream (format: {container.format.long_name}); {REMEDY}")
+        best = container.streams.best("video")
+        picture_stream = best if isinstance(best, VideoStream) and best in shown else shown[0]
+        sound_stream = container.streams.best("audio")
+        stamps: list[tuple[int | None, int | None, int]] = []
+        sounds: list[tuple[int, int]] = []
+        hidden = 0
+        for packet in container.demux([stream for stream in (picture_stream, sound_stream) if stream is not None]):
+            if packet.size == 0:  # end of the stream, or an avi's "show the last picture again", which decoders pass over
+                continue
+            if packet.stream_index != picture_stream.index:
+                if packet.pts is not None:
+                    sounds.append((packet.pts, packet.duration or 0))
+            elif packet.is_discard:
+                hidden += 1
+            else:
+                stamps.append((packet.pts, packet.dts, packet.duration or 0))
+        if not stamps:
+            raise InputError(f"{path}: its picture stream holds no picture; {REMEDY}")
+        pictures = _pictures(picture_stream, stamps, hidden)
+        if sound_stream is None or not sounds:
+            return pictures, None
+        base = float(sound_stream.time_base or 1)
+        declared = None if sound_stream.duration is None else sound_stream.duration * base
+        start, index = sound_stream.start_time, sound_stream.index
+    first_sample = _first_sample(path)
+    if first_sample is None:
+        first_sample = (min(sounds)[0] if start is None else start) * base
+    gaps, overlaps, end = _extent(sounds, base)
+    return pictures, Sound(index=index, start=first_sample, end=end, declared_seconds=declared, gap_seconds=gaps, overlap_seconds=overlaps)
+
+
+def _pictures(stream: VideoStream, stamps: list[tuple[int | None, int | None, int]], hidden: int) -> Pictures:
+    base = float(stream.time_base or 1)
+    rate = float(stream.average_rate or stream.guessed_rate or 25)
+    ticks = presentation_ticks(stamps, rate, base)
+    gaps = np.diff(ticks) * base
+    usual = float(np.median(gaps)) if len(gaps) else 1 / rate
+    last = stamps[int(np.argmax([pts if pts is not None else i for i, (pts, _, _) in enumerate(stamps)]))][2] * base or usual
+    span = float(ticks[-1] - ticks[0]) * base
+    return Pictures(
+        time=(ticks - ticks[0]) * base,
+        first_frame=float(ticks[0]) * base,
+        duration=span + last,
+        fps_mean=len(gaps) / span if span > 0 else rate,
+        variable_rate=bool(len(gaps)) and float(np.abs(gaps - usual).max()) > max(1.5 * base, 0.0015),
+        hidden=hidden,
+        declared=stream.frames,
+    )
+
+
+def presentation_ticks(stamps: list[tuple[int | None, int | None, int]], rate: float, base: float) -> NDArray[np.float64]:
+    """Presentation times (n,) in clock ticks, sorted, from packets' (pts, dts, duration) in decoding order.
+
+    Packets come in decoding order, so that B-frames must be sorted. Some avi files store no presentation times: their decoding
+    times are the presentation times, shifted as a whole, in the same sorted order. Where there are neither, the rate decides.
+    """
+    pts = [stamp[0] for stamp in stamps]
+    dts = [stamp[1] for stamp in stamps]
+    if all(tick is not None for tick in pts):
+        return np.sort(np.array(pts, dtype=np.float64))
+    if all(tick is not None for tick in dts):
+        return np.sort(np.array(dts, dtype=np.float64))
+    return np.arange(len(stamps)) / (rate * base)
+
+
+def _first_sample(path: Path) -> float | None:
+    """Container time of the first sample that a decoder gives out: priming that players skip is skipped here too."""
+    with av.open(str(path), metadata_errors="replace") as container:
+        try:
+            frame = next(container.decode(container.streams.best("audio")))
+        except (av.error.FFmpegError, StopIteration):
+            return None
+        return frame.time if isinstance(frame, AudioFrame) else None
+
+
+def _extent(sounds: list[tuple[int, int]], base: float) -> tuple[float, float, float]:
+    """Holes, overlaps and end, in seconds, of sound packets given as (pts, duration) in ticks."""
+    spans = np.array(sorted(sounds), dtype=np.float64) * base
+    ends = spans.sum(1)
+    steps = spans[1:, 0] - ends[:-1]
+    if not spans[:, 1].all():  # durations unknown: nothing can be said about holes
+        steps = steps[:0]
+    return float(steps[steps > SOUND_GAP_SECONDS].sum()), float(-steps[steps < -SOUND_GAP_SECONDS].sum()), float(ends.max())
