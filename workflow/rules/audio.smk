@@ -16,7 +16,8 @@ rule timestamps_of_video:
     message:
         "timestamps: frame times of {wildcards.video}"
     shell:
-        "python -m abaw_pipeline timestamps --video {input.video:q} --output {output:q}" + LOGGED
+        "python -m abaw_pipeline timestamps --video {input.video:q} --output {output:q}"
+        f"{LOGGED}"
 
 
 rule wav_of_video:
@@ -26,19 +27,20 @@ rule wav_of_video:
     output:
         wav="<results>/audio/{video}.wav",
         record="<results>/audio/{video}.json",
-    params:
-        settings=settings("wav"),
     log:
         "<logs>/wav/{video}.log",
     benchmark:
         "<benchmarks>/wav/{video}.tsv"
     conda:
         "../../envs/media.yaml"
+    params:
+        settings=settings("wav"),
     message:
         "wav: sound of {wildcards.video}"
     shell:
         "python -m abaw_pipeline wav --video {input.video:q} --settings {params.settings:q}"
-        " --output {output.wav:q} --record {output.record:q}" + LOGGED
+        " --output {output.wav:q} --record {output.record:q}"
+        f"{LOGGED}"
 
 
 rule logmel_of_video:
@@ -58,4 +60,5 @@ rule logmel_of_video:
         "logmel: spectrogram of {wildcards.video}"
     shell:
         "python -m abaw_pipeline logmel --wav {input.wav:q} --record {input.record:q} --output {output:q}"
-        " --threads {threads}" + LOGGED
+        " --threads {threads}"
+        f"{LOGGED}"

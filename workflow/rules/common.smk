@@ -23,10 +23,17 @@ except (configuration.ConfigError, InputError) as problem:
 
 VIDEOS = {trial.video: trial for trial in TRIALS.values()}
 INSTANCES = configuration.instances(SETTINGS)
-INSTANCE_FILES = ("weights.safetensors", "history.csv", "metrics.json", "validation.csv", "test.csv")
+INSTANCE_FILES = (
+    "weights.safetensors",
+    "history.csv",
+    "metrics.json",
+    "validation.csv",
+    "test.csv",
+)
 
 if SETTINGS.models_dir:
-    os.environ["ABAW_MODELS"] = os.path.abspath(SETTINGS.models_dir)
+    # Where models lie changes no result, so it reaches the stages beside their settings, not in them.
+    os.environ.update(ABAW_MODELS=os.path.abspath(SETTINGS.models_dir))
 
 # Appended to every shell command: the log holds all a stage says, and a failing job shows how it ended.
 LOGGED = " > {log:q} 2>&1 || {{ echo 'last lines of {log}:' >&2; tail -n 12 {log:q} >&2; exit 1; }}"
@@ -44,7 +51,9 @@ def code(command):
 
 def settings(stage):
     """A function of wildcards that gives the settings which the stage reads; a changed value reruns it."""
-    return lambda wildcards: configuration.stage_settings(SETTINGS, stage, wildcards.get("model", ""))
+    return lambda wildcards: configuration.stage_settings(
+        SETTINGS, stage, wildcards.get("model", "")
+    )
 
 
 def shard_of(video):
@@ -109,12 +118,20 @@ def shard_transcripts(wildcards):
     if SETTINGS.recognition.engine != "transcript":
         return []
     folder = Path(SETTINGS.recognition.transcripts)
-    return sorted(str(path) for video in shard_videos(wildcards) for path in folder.glob(f"{video}.*"))
+    return sorted(
+        str(path)
+        for video in shard_videos(wildcards)
+        for path in folder.glob(f"{video}.*")
+    )
 
 
 def corpus_listing():
     """Video files of the demo, so that the scan waits for the generator."""
-    return sorted({str(trial.video_path) for trial in TRIALS.values()}) if SETTINGS.corpus == "demo" else []
+    return (
+        sorted({str(trial.video_path) for trial in TRIALS.values()})
+        if SETTINGS.corpus == "demo"
+        else []
+    )
 
 
 def images_seen(wildcards):
@@ -133,12 +150,23 @@ def images_seen(wildcards):
 def truth_files():
     """Hidden truth of the demo's test trials; none for other corpora."""
     folder = f"{SETTINGS.demo.folder}/truth"
-    return [path for path in demo_plan.files(SETTINGS.demo) if path.startswith(folder)] if SETTINGS.corpus == "demo" else []
+    return (
+        [path for path in demo_plan.files(SETTINGS.demo) if path.startswith(folder)]
+        if SETTINGS.corpus == "demo"
+        else []
+    )
+
+
+def folder_of(paths):
+    """The folder that holds the first of these files."""
+    return os.path.dirname(paths[0])
 
 
 def row_count_options(parts):
     """The option that says where a trial's row count comes from."""
-    return option("annotation", parts.get("annotation")) or option("template", parts.get("template"))
+    return option("annotation", parts.get("annotation")) or option(
+        "template", parts.get("template")
+    )
 
 
 def option(name, value):

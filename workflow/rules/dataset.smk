@@ -12,26 +12,27 @@ rule dataset_of_trial:
         code=code("dataset"),
     output:
         "<results>/dataset/{trial}.h5",
-    params:
-        settings=settings("dataset"),
-        count=lambda wildcards, input: row_count_options(input),
-        video=lambda wildcards: TRIALS[wildcards.trial].video,
-        partition=lambda wildcards: TRIALS[wildcards.trial].partition,
-        group=lambda wildcards: TRIALS[wildcards.trial].group,
     log:
         "<logs>/dataset/{trial}.log",
     benchmark:
         "<benchmarks>/dataset/{trial}.tsv"
     conda:
         "../../envs/core.yaml"
+    params:
+        settings=settings("dataset"),
+        row_source=lambda wildcards, input: row_count_options(input),
+        video=lambda wildcards: TRIALS[wildcards.trial].video,
+        partition=lambda wildcards: TRIALS[wildcards.trial].partition,
+        group=lambda wildcards: TRIALS[wildcards.trial].group,
     message:
         "dataset: aligning {wildcards.trial}"
     shell:
         "python -m abaw_pipeline dataset --trial {wildcards.trial:q} --video {params.video:q}"
-        " --partition {params.partition} --group {params.group:q} {params.count}"
+        " --partition {params.partition} --group {params.group:q} {params.row_source}"
         " --timestamps {input.timestamps:q} --record {input.record:q} --logmel {input.logmel:q}"
         " --features {input.features:q} --frames {input.frames:q} --settings {params.settings:q}"
-        " --output {output:q} --threads {threads}" + LOGGED
+        " --output {output:q} --threads {threads}"
+        f"{LOGGED}"
 
 
 rule audit_table:
@@ -44,47 +45,51 @@ rule audit_table:
         figure="<results>/report/audit/audit.png",
         vector="<results>/report/audit/audit.svg",
         summary="<results>/report/audit/audit.md",
-    params:
-        settings=settings("audit"),
-        datasets=f"{SETTINGS.results}/dataset",
-        figures=f"{SETTINGS.results}/report/audit",
     log:
         "<logs>/audit.log",
     benchmark:
         "<benchmarks>/audit.tsv"
     conda:
         "../../envs/report.yaml"
+    params:
+        settings=settings("audit"),
+        datasets=lambda wildcards, input: folder_of(input.datasets),
+        figures=subpath(output.figure, parent=True),
     message:
         "audit: counting what was excluded, missing or repaired"
     shell:
         "python -m abaw_pipeline audit --trials {input.trials:q} --datasets {params.datasets:q}"
-        " --output {output.table:q} --figures {params.figures:q} --settings {params.settings:q}" + LOGGED
+        " --output {output.table:q} --figures {params.figures:q} --settings {params.settings:q}"
+        f"{LOGGED}"
 
 
 rule coverage_table:
     input:
         trials="<results>/trials.csv",
-        punctuated=collect("<results>/language/punctuated/shard{shard}.json", shard=SHARDS),
+        punctuated=collect(
+            "<results>/language/punctuated/shard{shard}.json", shard=SHARDS
+        ),
         datasets=collect("<results>/dataset/{trial}.h5", trial=TRIALS),
         code=code("coverage"),
     output:
         table="<results>/report/coverage/coverage.csv",
         figure="<results>/report/coverage/coverage.png",
         vector="<results>/report/coverage/coverage.svg",
-    params:
-        datasets=f"{SETTINGS.results}/dataset",
-        folder=f"{SETTINGS.results}/report/coverage",
     log:
         "<logs>/coverage.log",
     benchmark:
         "<benchmarks>/coverage.tsv"
     conda:
         "../../envs/report.yaml"
+    params:
+        datasets=lambda wildcards, input: folder_of(input.datasets),
+        folder=subpath(output.table, parent=True),
     message:
         "coverage: how much of each video the words cover"
     shell:
         "python -m abaw_pipeline coverage --trials {input.trials:q} --punctuated {input.punctuated:q}"
-        " --datasets {params.datasets:q} --output {params.folder:q}" + LOGGED
+        " --datasets {params.datasets:q} --output {params.folder:q}"
+        f"{LOGGED}"
 
 
 rule dataset_index:
@@ -95,17 +100,18 @@ rule dataset_index:
         code=code("index"),
     output:
         "<results>/dataset/index.json",
-    params:
-        settings=settings("index"),
-        datasets=f"{SETTINGS.results}/dataset",
     log:
         "<logs>/index.log",
     benchmark:
         "<benchmarks>/index.tsv"
     conda:
         "../../envs/core.yaml"
+    params:
+        settings=settings("index"),
+        datasets=lambda wildcards, input: folder_of(input.datasets),
     message:
         "index: folds and checksums"
     shell:
         "python -m abaw_pipeline index --trials {input.trials:q} --datasets {params.datasets:q}"
-        " --output {output:q} --settings {params.settings:q}" + LOGGED
+        " --output {output:q} --settings {params.settings:q}"
+        f"{LOGGED}"

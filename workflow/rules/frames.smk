@@ -9,20 +9,21 @@ rule frames_of_trial:
         code=code("frames"),
     output:
         "<results>/frames/{trial}.h5",
-    params:
-        settings=settings("frames"),
-        count=lambda wildcards, input: row_count_options(input),
-        faces=lambda wildcards, input: option("faces", input.faces),
-        images=images_seen,
     log:
         "<logs>/frames/{trial}.log",
     benchmark:
         "<benchmarks>/frames/{trial}.tsv"
     conda:
         "../../envs/media.yaml"
+    params:
+        settings=settings("frames"),
+        row_source=lambda wildcards, input: row_count_options(input),
+        faces=lambda wildcards, input: option("faces", input.faces),
+        images=images_seen,
     message:
         "frames: faces of {wildcards.trial}"
     shell:
-        "python -m abaw_pipeline frames --trial {wildcards.trial:q} {params.faces} {params.count}"
+        "python -m abaw_pipeline frames --trial {wildcards.trial:q} {params.faces} {params.row_source}"
         " --timestamps {input.timestamps:q} --settings {params.settings:q} --output {output:q}"
-        " --threads {threads}" + LOGGED
+        " --threads {threads}"
+        f"{LOGGED}"

@@ -8,21 +8,22 @@ rule recognise_shard:
         code=code("recognise"),
     output:
         "<results>/transcripts/shard{shard}.json",
-    params:
-        settings=settings("recognise"),
-        videos=shard_videos,
-        audio=subpath(f"{SETTINGS.results}/audio/x", parent=True),
     log:
         "<logs>/recognise/shard{shard}.log",
     benchmark:
         "<benchmarks>/recognise/shard{shard}.tsv"
     conda:
         "../../envs/language.yaml"
+    params:
+        settings=settings("recognise"),
+        videos=shard_videos,
+        audio=subpath(f"{SETTINGS.results}/audio/x", parent=True),
     message:
         "recognise: words of shard {wildcards.shard}"
     shell:
         "python -m abaw_pipeline recognise --shard-videos {params.videos:q} --audio {params.audio:q}"
-        " --settings {params.settings:q} --output {output:q} --threads {threads}" + LOGGED
+        " --settings {params.settings:q} --output {output:q} --threads {threads}"
+        f"{LOGGED}"
 
 
 rule punctuate_shard:
@@ -31,19 +32,20 @@ rule punctuate_shard:
         code=code("punctuate"),
     output:
         "<results>/language/punctuated/shard{shard}.json",
-    params:
-        settings=settings("punctuate"),
     log:
         "<logs>/punctuate/shard{shard}.log",
     benchmark:
         "<benchmarks>/punctuate/shard{shard}.tsv"
     conda:
         "../../envs/language.yaml"
+    params:
+        settings=settings("punctuate"),
     message:
         "punctuate: sentences of shard {wildcards.shard}"
     shell:
         "python -m abaw_pipeline punctuate --transcripts {input.transcripts:q}"
-        " --settings {params.settings:q} --output {output:q} --threads {threads}" + LOGGED
+        " --settings {params.settings:q} --output {output:q} --threads {threads}"
+        f"{LOGGED}"
 
 
 rule embed_shard:
@@ -52,16 +54,17 @@ rule embed_shard:
         code=code("embed"),
     output:
         "<results>/language/features/shard{shard}.h5",
-    params:
-        settings=settings("embed"),
     log:
         "<logs>/embed/shard{shard}.log",
     benchmark:
         "<benchmarks>/embed/shard{shard}.tsv"
     conda:
         "../../envs/language.yaml"
+    params:
+        settings=settings("embed"),
     message:
         "embed: word vectors of shard {wildcards.shard}"
     shell:
         "python -m abaw_pipeline embed --punctuated {input.punctuated:q}"
-        " --settings {params.settings:q} --output {output:q} --threads {threads}" + LOGGED
+        " --settings {params.settings:q} --output {output:q} --threads {threads}"
+        f"{LOGGED}"

@@ -9,19 +9,24 @@ rule write_report:
         coverage="<results>/report/coverage/coverage.csv",
         code=code("report"),
     output:
-        report("<results>/report/index.html", caption="../report/index.rst", category="Results"),
-    params:
-        settings=settings("report"),
-        results=SETTINGS.results,
-        folder=f"{SETTINGS.results}/report",
+        report(
+            "<results>/report/index.html",
+            caption="../report/index.rst",
+            category="Results",
+        ),
     log:
         "<logs>/report.log",
     benchmark:
         "<benchmarks>/report.tsv"
     conda:
         "../../envs/report.yaml"
+    params:
+        settings=settings("report"),
+        results=subpath(output[0], ancestor=2),
+        folder=subpath(output[0], parent=True),
     message:
         "report: page and figures"
     shell:
         "python -m abaw_pipeline report --results {params.results:q} --settings {params.settings:q}"
-        " --output {params.folder:q}" + LOGGED
+        " --output {params.folder:q}"
+        f"{LOGGED}"

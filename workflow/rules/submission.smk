@@ -10,30 +10,37 @@ rule select_instances:
         table="<results>/selection.csv",
         choice="<results>/selection.json",
         expected="<results>/runs/expected.json",
-    params:
-        settings=settings("select"),
-        expected=configuration.as_json({"instances": [instance.model_dump() for instance in INSTANCES]}),
-        runs=f"{SETTINGS.results}/runs",
     log:
         "<logs>/select.log",
     benchmark:
         "<benchmarks>/select.tsv"
     conda:
         "../../envs/core.yaml"
+    params:
+        settings=settings("select"),
+        expected=configuration.as_json(
+            {"instances": [instance.model_dump() for instance in INSTANCES]}
+        ),
+        runs=subpath(output.expected, parent=True),
     message:
         "select: choosing the instances to submit"
     shell:
         "(printf '%s\\n' {params.expected:q} > {output.expected:q} &&"
         " python -m abaw_pipeline select --runs {params.runs:q} --index {input.index:q}"
         " --expected {output.expected:q} --output-csv {output.table:q} --output-json {output.choice:q}"
-        " --settings {params.settings:q})" + LOGGED
+        " --settings {params.settings:q})"
+        f"{LOGGED}"
 
 
 rule write_submission:
     input:
         selection="<results>/selection.json",
         index="<results>/dataset/index.json",
-        predictions=[f"<results>/{instance.folder}/{name}.csv" for instance in INSTANCES for name in ("validation", "test")],
+        predictions=[
+            f"<results>/{instance.folder}/{name}.csv"
+            for instance in INSTANCES
+            for name in ("validation", "test")
+        ],
         template=[str(TEMPLATE)] if TEMPLATE else [],
         truth=truth_files(),
         code=code("submit"),
@@ -41,21 +48,22 @@ rule write_submission:
         archive="<results>/submission/submission.zip",
         mapping="<results>/submission/mapping.json",
         repairs="<results>/submission/repairs.csv",
-    params:
-        settings=settings("submit"),
-        runs=f"{SETTINGS.results}/runs",
-        folder=f"{SETTINGS.results}/submission",
-        template=str(TEMPLATE) if TEMPLATE else "none",
-        truth=option("truth", f"{SETTINGS.demo.folder}/truth" if truth_files() else ""),
     log:
         "<logs>/submit.log",
     benchmark:
         "<benchmarks>/submit.tsv"
     conda:
         "../../envs/core.yaml"
+    params:
+        settings=settings("submit"),
+        runs=lambda wildcards, input: f"{folder_of([input.selection])}/runs",
+        folder=subpath(output.archive, parent=True),
+        template=lambda wildcards, input: input.template or "none",
+        truth=option("truth", f"{SETTINGS.demo.folder}/truth" if truth_files() else ""),
     message:
         "submission: writing, validating and zipping"
     shell:
         "python -m abaw_pipeline submit --selection {input.selection:q} --runs {params.runs:q}"
         " --index {input.index:q} --template {params.template:q} --output {params.folder:q}"
-        " --settings {params.settings:q} {params.truth}" + LOGGED
+        " --settings {params.settings:q} {params.truth}"
+        f"{LOGGED}"

@@ -1,4 +1,7 @@
-"""Names to ask for: each target collects the files of one stage."""
+"""Names to ask for: each target collects the files of one stage.
+
+To force a stage's work, name the rule that does it: `snakemake --cores 8 --forcerun logmel_of_video -- logmel`.
+"""
 
 
 rule submission:
@@ -70,25 +73,6 @@ rule report:
         "<results>/report/index.html",
 
 
-# `--forcerun logmel` means the work of the stage, not the name that collects it.
-FORCED_WITH = {
-    "demo": {"demo_corpus"},
-    "wav": {"wav_of_video"},
-    "logmel": {"logmel_of_video"},
-    "words": {"recognise_shard", "punctuate_shard", "embed_shard"},
-    "frames": {"frames_of_trial"},
-    "audit": {"audit_table", "coverage_table"},
-    "dataset": {"dataset_of_trial", "dataset_index"},
-    "training": {f"train_{seeds[0]}_to_{seeds[-1]}" for seeds in seed_groups()},
-    "selection": {"select_instances"},
-    "submission": {"write_submission"},
-    "report": {"write_report"},
-}
-workflow.dag_settings.forcerun = frozenset(
-    rule for name in workflow.dag_settings.forcerun for rule in FORCED_WITH.get(name, {name})
-)
-
-
 localrules:
     submission,
     demo,
@@ -108,4 +92,6 @@ onsuccess:
 
 
 onerror:
-    shell("python -m abaw_pipeline summary --results {SETTINGS.results:q} --log {log:q}")
+    shell(
+        "python -m abaw_pipeline summary --results {SETTINGS.results:q} --log {log:q}"
+    )

@@ -9,28 +9,33 @@ for seeds in seed_groups():
             index="<results>/dataset/index.json",
             code=code("train"),
         output:
-            [f"<results>/runs/{{model}}/{{emotion}}/fold{{fold}}/seed{seed}/{name}" for seed in seeds for name in INSTANCE_FILES],
-        params:
-            settings=settings("train"),
-            folder=lambda wildcards: f"{SETTINGS.results}/runs/{wildcards.model}/{wildcards.emotion}/fold{wildcards.fold}",
+            [
+                f"<results>/runs/{{model}}/{{emotion}}/fold{{fold}}/seed{seed}/{name}"
+                for seed in seeds
+                for name in INSTANCE_FILES
+            ],
         log:
             f"<logs>/train/{{model}}/{{emotion}}/fold{{fold}}/seed{seeds[0]}to{seeds[-1]}.log",
         benchmark:
             f"<benchmarks>/train/{{model}}/{{emotion}}/fold{{fold}}/seed{seeds[0]}to{seeds[-1]}.tsv"
+        # A retry resumes from the last epoch. How a job runs is no parameter: it must not rerun what is trained.
+        retries: 2
         conda:
             "../../envs/training.yaml"
         threads: SETTINGS.training.threads
-        # A retry resumes from the last epoch. How a job runs is no parameter: it must not rerun what is trained.
-        retries: 2
         resources:
             gpu=0 if SETTINGS.training.device == "cpu" else 1,
             seeds=" ".join(str(seed) for seed in seeds),
             device=SETTINGS.training.device,
             workers=SETTINGS.training.workers,
+        params:
+            settings=settings("train"),
+            folder=lambda wildcards: f"{SETTINGS.results}/runs/{wildcards.model}/{wildcards.emotion}/fold{wildcards.fold}",
         message:
             "train: {wildcards.model} {wildcards.emotion} fold {wildcards.fold}, seeds {resources.seeds}"
         shell:
             "python -m abaw_pipeline train --index {input.index:q} --model {wildcards.model:q}"
             " --emotion {wildcards.emotion} --fold {wildcards.fold} --seeds {resources.seeds}"
             " --output {params.folder:q} --settings {params.settings:q} --device {resources.device}"
-            " --workers {resources.workers} --threads {threads}" + LOGGED
+            " --workers {resources.workers} --threads {threads}"
+            f"{LOGGED}"
