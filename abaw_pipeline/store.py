@@ -36,6 +36,23 @@ from abaw_pipeline.errors import InputError
 FORMAT_VERSION = 1
 LOGMEL_BANDS = 64
 LOGMEL_WINDOW = 96
+BLACK_SIZE = 48
+"""Edge of the black frames of a trial without images."""
+NOT_ANNOTATED = -5.0
+ATTRIBUTES = ("trial", "video", "partition", "group", "format_version", "settings", "audit")
+PARTITIONS = ("train", "validation", "test")
+ARRAYS = {
+    "face_present": (("F",), np.bool_),
+    "time": (("F",), np.float64),
+    "rows": (("N",), np.int64),
+    "frame": (("N",), np.int64),
+    "logmel": (("M", LOGMEL_BANDS), np.float16),
+    "logmel_start": (("N",), np.int32),
+    "words": (("W", "D"), np.float16),
+    "word": (("N",), np.int32),
+    "word_time": (("W", 2), np.float64),
+}
+"""Shape and type of each dataset that every file has, besides `frames` and `word_text`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +78,11 @@ class TrialData:
     audit: dict[str, Any] = field(default_factory=dict)
 
 
-def write_trial(path: Path, data: TrialData, frames: NDArray[np.uint8] | Path) -> None:
+def write_trial(path: Path, data: TrialData, frames: NDArray[np.uint8] | Path | None) -> None:
     """Write a trial's file whole or not at all.
 
-    `frames` is the (F, S, S, 3) array, or a file whose dataset `frames` is linked by relative path.
+    `frames` is the (F, S, S, 3) array, a file whose dataset `frames` is linked by relative path, or None for a trial
+    without images: black frames, which take no space.
     """
     with whole_file(path) as aside, h5py.File(aside, "w", track_order=True) as file:
         attributes = {"trial": data.trial, "video": data.video, "partition": data.partition, "group": data.group}
@@ -73,10 +91,13 @@ def write_trial(path: Path, data: TrialData, frames: NDArray[np.uint8] | Path) -
         file.attrs["audit"] = json.dumps(data.audit, sort_keys=True)
         if isinstance(frames, Path):
             file["frames"] = h5py.ExternalLink(os.path.relpath(frames, path.parent), "/frames")
+        elif frames is None:
+            shape = (len(data.time), BLACK_SIZE, BLACK_SIZE, 3)
+            file.create_dataset("frames", shape, np.uint8, chunks=(1, *shape[1:]))
         else:
             file.create_dataset("frames", data=frames)
-        for name in ("face_present", "time", "rows", "frame", "logmel", "logmel_start", "words", "word", "word_time"):
-            file.create_dataset(name, data=getattr(data, name))
+        for name, (_, kind) in ARRAYS.items():
+            file.create_dataset(name, data=np.asarray(getattr(data, name), kind))
         if data.label is not None:
             file.create_dataset("label", data=data.label)
         file.create_dataset("word_text", data=data.word_text, dtype=h5py.string_dtype(), shape=(len(data.word_text),))
@@ -85,10 +106,10 @@ def write_trial(path: Path, data: TrialData, frames: NDArray[np.uint8] | Path) -
 def read_trial(path: Path) -> TrialData:
     """Read everything but the frames. Raises InputError when the file is absent, broken or of another version."""
     with open_trial(path) as file:
-        arrays = {
-            name: file[name][()]
-            for name in ("face_present", "time", "rows", "frame", "logmel", "logmel_start", "words", "word", "word_time")
-        }
+        missing = [name for name in (*ARRAYS, "word_text") if name not in file] + [name for name in ATTRIBUTES if name not in file.attrs]
+        if missing:
+            raise InputError(f"{path}: no {', '.join(missing)}; run the dataset stage again")
+        arrays = {name: file[name][()] for name in ARRAYS}
         return TrialData(
             trial=str(file.attrs["trial"]),
             video=str(file.attrs["video"]),
@@ -116,8 +137,120 @@ def open_trial(path: Path) -> h5py.File:
 
 
 def check_trial(path: Path) -> list[str]:
-    """What is wrong with a trial's file, in words; empty when it is valid."""
-    raise NotImplementedError
+    """What is wrong with a trial's file, in words; empty when it is valid. Reads everything but the frames."""
+    try:
+        with open_trial(path) as file:
+            problems = _check_attributes(file) + _check_frames(file, path) + _check_arrays(file)
+        return problems or _check_content(read_trial(path))
+    except InputError as error:
+        return [str(error).removeprefix(f"{path}: ")]
+
+
+def _check_attributes(file: h5py.File) -> list[str]:
+    problems = [f"attribute {name}: missing" for name in ATTRIBUTES if name not in file.attrs]
+    for name in {"settings", "audit"} & set(file.attrs):
+        try:
+            if not isinstance(json.loads(str(file.attrs[name])), dict):
+                problems.append(f"attribute {name}: not a JSON object")
+        except ValueError:
+            problems.append(f"attribute {name}: not JSON")
+    partition = file.attrs.get("partition", PARTITIONS[0])
+    if partition not in PARTITIONS:
+        problems.append(f"attribute partition: {partition!r} is none of {', '.join(PARTITIONS)}")
+    return problems
+
+
+def _check_frames(file: h5py.File, path: Path) -> list[str]:
+    link = file.get("frames", getlink=True)
+    if link is None:
+        return ["frames: missing"]
+    if isinstance(link, h5py.ExternalLink):
+        target = path.parent / link.filename
+        if not target.is_file():
+            return [f"frames: linked file {target} is missing; run the frames stage"]
+        if not h5py.is_hdf5(target) or "frames" not in file:
+            return [f"frames: linked file {target} holds no dataset {link.path}; run the frames stage"]
+    frames = file["frames"]
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1] != frames.shape[2] or frames.shape[3] != 3:
+        return [f"frames: expected (F, S, S, 3) uint8, found {frames.shape} {frames.dtype}"]
+    if "time" in file and frames.shape[0] != file["time"].shape[0]:
+        return [f"frames: {frames.shape[0]} frames, but `time` has {file['time'].shape[0]}"]
+    return []
+
+
+def _check_arrays(file: h5py.File) -> list[str]:
+    """Presence, types and shapes, which must agree with each other."""
+    wanted = dict(ARRAYS)
+    if "label" in file or file.attrs.get("partition") != "test":
+        wanted["label"] = (("N", 2), np.float32)
+    problems: list[str] = []
+    sizes: dict[str, tuple[int, str]] = {}
+    for name, (shape, kind) in wanted.items():
+        if name not in file:
+            problems.append(f"{name}: missing")
+            continue
+        found = file[name]
+        if found.dtype != kind:
+            problems.append(f"{name}: expected {np.dtype(kind)}, found {found.dtype}")
+        if found.ndim != len(shape):
+            problems.append(f"{name}: expected {len(shape)} dimensions, found shape {found.shape}")
+            continue
+        for axis, (size, length) in enumerate(zip(shape, found.shape, strict=True)):
+            expected, reason = (size, "") if isinstance(size, int) else sizes.setdefault(size, (length, f" as in {name}"))
+            if length != expected:
+                problems.append(f"{name}: length {length} along axis {axis}, expected {expected}{reason}")
+    if "word_text" not in file:
+        problems.append("word_text: missing")
+    elif h5py.check_string_dtype(file["word_text"].dtype) is None:
+        problems.append(f"word_text: expected strings, found {file['word_text'].dtype}")
+    elif "W" in sizes and file["word_text"].shape != sizes["W"][:1]:
+        problems.append(f"word_text: shape {file['word_text'].shape}, expected {sizes['W'][0]} words{sizes['W'][1]}")
+    return problems
+
+
+def _check_content(data: TrialData) -> list[str]:
+    """Values, in a file whose types and shapes are right."""
+    frames, spectrum, words = len(data.time), len(data.logmel), len(data.words)
+    slid = data.settings.get("rows") == "report"
+    label = np.zeros((0, 2)) if data.label is None else data.label
+    allowed = (np.abs(label) <= 1) | ((label == NOT_ANNOTATED) & slid)
+    last_start = spectrum - LOGMEL_WINDOW if spectrum else -1
+    findings = {
+        "time: not finite": ~np.isfinite(data.time),
+        "time: decreasing": np.diff(data.time) < 0,
+        "rows: not increasing": np.diff(data.rows) <= 0,
+        f"rows: outside the {frames} frames": (data.rows < 0) | (data.rows >= frames),
+        f"frame: outside the {frames} frames": (data.frame < 0) | (data.frame >= frames),
+        "frame: differs from rows, although not settings.rows: report": (data.frame != data.rows) & (not slid),
+        "label: outside [-1, 1]": ~allowed,
+        "logmel: not finite": ~np.isfinite(data.logmel),
+        f"logmel_start: outside 0 to {last_start}, the last full window"
+        if spectrum
+        else "logmel_start: not -1 although there is no sound": (data.logmel_start < min(0, last_start)) | (data.logmel_start > last_start),
+        f"word: outside -1 to {words - 1}": (data.word < -1) | (data.word >= words),
+        "words: not finite": ~np.isfinite(data.words),
+        "word_time: not finite": ~np.isfinite(data.word_time),
+        "word_time: starts decrease": np.diff(data.word_time[:, 0]) < 0,
+        "word_time: ends before it starts": data.word_time[:, 1] < data.word_time[:, 0],
+    }
+    problems = ["rows: none"] if not len(data.rows) else []
+    if 0 < spectrum < LOGMEL_WINDOW:
+        problems.append(f"logmel: {spectrum} rows are less than one window of {LOGMEL_WINDOW}")
+    for what, wrong in findings.items():
+        where = np.argwhere(wrong)
+        if len(where):
+            problems.append(f"{what} ({len(where)} of {wrong.size}, first at {int(where[0][0])})")
+    if not problems:
+        problems += _check_words(data)
+    return problems
+
+
+def _check_words(data: TrialData) -> list[str]:
+    """Each row's word must span its time: start < t <= end."""
+    spoken = np.flatnonzero(data.word >= 0)
+    time, span = data.time[data.rows[spoken]], data.word_time[data.word[spoken]]
+    wrong = spoken[(time <= span[:, 0]) | (time > span[:, 1])]
+    return [f"word: {len(wrong)} rows lie outside the span of their word, first at {wrong[0]}"] if len(wrong) else []
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,247 @@
+"""The dataset stage: labels, frames, sound and words of one trial, in step, in one HDF5 file.
+
+Everything follows kept frame numbers. A frame's time is its presentation time in the container, relative to the first
+frame; sound and words lie on the same clock. Whatever had to be left out, cut, padded or repeated on the way is counted in
+the file's `audit` attribute, from which the audit table is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from abaw_pipeline.alignment import logmel_starts, word_index
+from abaw_pipeline.corpus.annotations import NOT_ANNOTATED, read_annotation, report_rows
+from abaw_pipeline.corpus.template import read_template
+from abaw_pipeline.errors import InputError
+from abaw_pipeline.store import LOGMEL_BANDS, LOGMEL_WINDOW, TrialData, write_trial
+
+NAMES_SHOWN = 50
+"""Corrupt images named in a file, which holds attributes of at most 64 kB; all of them are counted."""
+
+
+class Alignment(BaseModel):
+    """The settings that this stage reads: `fidelity.rows` and `logmel.window`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: Literal["kept", "report"] = "kept"
+    window: Literal["ahead", "centred", "past"] = "ahead"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which frames a trial has, which of them are kept, and their labels."""
+
+    frames: int
+    kept: NDArray[np.int64]
+    label: NDArray[np.float32] | None
+    audit: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Words:
+    """A video's words: vectors (W, D), texts, and spans (W, 2) in seconds."""
+
+    vectors: NDArray[np.float16]
+    text: list[str]
+    time: NDArray[np.float64]
+
+
+def rows_of(annotation: Path | None, template: Path | None, trial: str, decoder_frames: int, rows: str) -> Rows:
+    """Frames and kept rows: from the annotation, else from the template, else from the decoder's count.
+
+    `rows`: "kept" drops a row with any -5; "report" only one with two, as the authors do. Raises InputError when no row
+    is left, or when the template has no row for the trial.
+    """
+    audit: dict[str, Any] = {"decoder_frames": decoder_frames, "annotation_rows": None, "template_rows": None}
+    label = None
+    if annotation is not None:
+        values, kept = read_annotation(annotation)
+        frames = audit["annotation_rows"] = len(values)
+        if rows == "report":
+            kept = report_rows(values)
+        label = values[kept]
+        audit["single_minus5"] = int(((values == NOT_ANNOTATED).sum(axis=1) == 1).sum())
+    else:
+        frames = decoder_frames
+        if template is not None:
+            images = read_template(template).get(trial)
+            if images is None:
+                raise InputError(f"{template}: no row for the test trial {trial}; use the list and the template of one challenge edition")
+            frames, audit["template_rows"] = int(images.max()), len(images)
+        kept = np.arange(frames, dtype=np.int64)
+        audit["single_minus5"] = 0
+    if not len(kept):
+        raise InputError(f"{annotation or trial}: no annotated row is left; remove the trial from the corpus")
+    return Rows(frames, kept, label, audit | _excluded(frames, kept))
+
+
+def _excluded(frames: int, kept: NDArray[np.int64]) -> dict[str, Any]:
+    """How many rows are excluded at the start, between kept rows, and at the end."""
+    inner = np.diff(kept) - 1
+    return {
+        "frames": frames,
+        "rows": len(kept),
+        "excluded": frames - len(kept),
+        "excluded_start": int(kept[0]),
+        "excluded_inner": int(inner.sum()),
+        "excluded_end": frames - 1 - int(kept[-1]),
+        "inner_gaps": int((inner > 0).sum()),
+    }
+
+
+def fit_times(time: NDArray[np.float64], frames: int) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Times for exactly `frames` frames: trimmed, or continued with the median interval; and the counts of both."""
+    counts = {"times_extrapolated": max(0, frames - len(time)), "times_trimmed": max(0, len(time) - frames)}
+    interval = float(np.median(np.diff(time)))
+    beyond = time[-1] + interval * np.arange(1, counts["times_extrapolated"] + 1)
+    return np.concatenate([time[:frames], beyond]), counts
+
+
+def fit_starts(starts: NDArray[np.int32], spectrum_rows: int) -> tuple[NDArray[np.int32], int]:
+    """Starts moved to the nearest full window of the spectrum, and how many were; all -1 without a spectrum."""
+    if not spectrum_rows:
+        return np.full(len(starts), -1, np.int32), 0
+    fitted = np.clip(starts, 0, spectrum_rows - LOGMEL_WINDOW).astype(np.int32)
+    return fitted, int((fitted != starts).sum())
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `dataset`."""
+    parser.add_argument("--trial", required=True)
+    parser.add_argument("--video", required=True, help="name of the trial's video in the features file")
+    parser.add_argument("--partition", required=True, choices=("train", "validation", "test"))
+    parser.add_argument("--group", required=True, help="trials of one group stay in one fold")
+    parser.add_argument("--annotation", type=Path, help="annotation file; none for a test trial")
+    parser.add_argument("--template", type=Path, help="submission template, which gives a test trial's length")
+    parser.add_argument("--timestamps", type=Path, required=True, help="HDF5 of the timestamps stage")
+    parser.add_argument("--record", type=Path, required=True, help="JSON of the wav stage")
+    parser.add_argument("--logmel", type=Path, required=True, help="HDF5 of the logmel stage")
+    parser.add_argument("--features", type=Path, required=True, help="HDF5 of the embed stage, with a group for the video")
+    parser.add_argument("--frames", type=Path, required=True, help="HDF5 of the frames stage; it is linked, not copied")
+    parser.add_argument("--settings", required=True, help='JSON: {"rows": …, "window": …}')
+    parser.add_argument("--output", type=Path, required=True, help="dataset/{trial}.h5 to write")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Write the trial's file; raises InputError when its parts do not fit together."""
+    settings = Alignment.model_validate_json(args.settings)
+    if args.annotation is None and args.partition != "test":
+        raise InputError(f"{args.trial}: a trial for {args.partition} needs an annotation")
+    decoded, clock = _read_timestamps(args.timestamps)
+    rows = rows_of(args.annotation, args.template, args.trial, len(decoded), settings.rows)
+    time, counts = fit_times(decoded, rows.frames)
+    face_present, faces = _read_faces(args.frames, rows.frames)
+    spectrum, sound = _read_sound(args.logmel, args.record)
+    starts, repeated = fit_starts(logmel_starts(time[rows.kept], settings.window), len(spectrum))
+    words = _read_words(args.features, args.video)
+    word = word_index(time[rows.kept], words.time)
+    frame = rows.kept if settings.rows == "kept" else np.arange(len(rows.kept), dtype=np.int64)
+    audit = {
+        **rows.audit,
+        **faces,
+        "missing_faces": int((~face_present).sum()),
+        "missing_faces_kept": int((~face_present[frame]).sum()),
+        "slid_rows": int((frame != rows.kept).sum()),
+        **clock,
+        **counts,
+        **sound,
+        "logmel_rows_repeated": repeated,
+        "words": len(words.text),
+        "word_coverage": round(float((word >= 0).mean()), 6),
+    }
+    data = TrialData(
+        trial=args.trial,
+        video=args.video,
+        partition=args.partition,
+        group=args.group,
+        settings=settings.model_dump(),
+        time=time,
+        face_present=face_present,
+        rows=rows.kept,
+        frame=frame,
+        label=rows.label,
+        logmel=spectrum,
+        logmel_start=starts,
+        words=words.vectors,
+        word=word,
+        word_text=words.text,
+        word_time=words.time,
+        audit=audit,
+    )
+    write_trial(args.output, data, args.frames)
+
+
+def _read_timestamps(path: Path) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Times (n,) of the decoder's frames, and facts of the picture stream."""
+    with _opened(path, "timestamps") as file:
+        time = file["time"][()].astype(np.float64)
+        fps, variable = float(file.attrs["fps_mean"]), bool(file.attrs["variable_rate"])
+    if len(time) < 2:
+        raise InputError(f"{path}: {len(time)} frames; a video needs at least 2 for a frame rate")
+    return time, {"fps": round(fps, 6), "variable_rate": variable}
+
+
+def _read_faces(path: Path, frames: int) -> tuple[NDArray[np.bool_], dict[str, Any]]:
+    """Which frames show a face, and what the frames stage counted. The frames themselves are not read."""
+    with _opened(path, "frames") as file:
+        present = file["face_present"][()].astype(bool)
+        if len(present) != frames or len(file["frames"]) != frames:
+            raise InputError(f"{path}: {len(present)} frames, expected {frames}; run the frames stage again")
+        corrupt = json.loads(str(file.attrs["corrupt"]))
+        counts = {"images": int(file.attrs["images"]), "surplus_images": int(file.attrs["surplus_images"])}
+    return present, counts | {"corrupt_images": len(corrupt), "corrupt_names": corrupt[:NAMES_SHOWN]}
+
+
+def _read_sound(path: Path, record: Path) -> tuple[NDArray[np.float16], dict[str, Any]]:
+    """Log-mel rows (M, 64), none without sound, and lengths and repairs of the sound."""
+    try:
+        facts = json.loads(record.read_text(encoding="utf-8"))
+        kept = ("seconds", "picture_seconds", "offset_seconds", "padded_samples", "trimmed_samples")
+        counts = {"sound_track": bool(facts["track"])} | {name: facts[name] for name in kept}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{record}: not a record of the wav stage ({error}); run that stage again") from None
+    counts["sound_seconds"] = counts.pop("seconds")
+    counts |= {name: facts.get(name, 0) for name in ("gap_samples", "overlap_samples", "unexplained_samples")}
+    with _opened(path, "logmel") as file:
+        spectrum = file["logmel"][()].astype(np.float16)
+        counts["edge_padded_samples"] = int(file.attrs["edge_padded_samples"])
+    if spectrum.shape[1:] != (LOGMEL_BANDS,) or 0 < len(spectrum) < LOGMEL_WINDOW:
+        raise InputError(f"{path}: {spectrum.shape} log-mel values are not even one window; run the logmel stage again")
+    return spectrum, counts
+
+
+def _read_words(path: Path, video: str) -> Words:
+    """The words of the video."""
+    with _opened(path, "embed") as file:
+        if video not in file:
+            raise InputError(f"{path}: no words of the video {video}; run the embed stage for its shard again")
+        group = file[video]
+        text = [str(word) for word in group["word_text"].asstr()[()]]
+        words = Words(group["words"][()].astype(np.float16), text, group["word_time"][()].astype(np.float64).reshape(-1, 2))
+    if not len(words.vectors) == len(words.text) == len(words.time):
+        raise InputError(
+            f"{path}: {video} has {len(words.vectors)} vectors, {len(text)} words and {len(words.time)} times; run embed again"
+        )
+    return words
+
+
+@contextmanager
+def _opened(path: Path, stage: str) -> Iterator[h5py.File]:
+    """An HDF5 file that `stage` wrote, for reading; InputError when it cannot be opened or lacks what is asked of it."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, KeyError) as error:
+        raise InputError(f"{path}: {error}; run the {stage} stage again") from None
