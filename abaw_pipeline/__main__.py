@@ -12,7 +12,7 @@ import sys
 
 COMMANDS = {
     "config": ("abaw_pipeline.config_files", "show every setting with its meaning and the report's value"),
-    "demo": ("abaw_pipeline.corpus.demo", "generate the demo corpus: synthetic people in the Aff-Wild2 layout"),
+    "demo": ("abaw_pipeline.corpus.demo.write", "generate the demo corpus: synthetic people in the Aff-Wild2 layout"),
     "scan": ("abaw_pipeline.corpus.scan", "find the corpus's trials and write trials.csv"),
     "timestamps": ("abaw_pipeline.media.timestamps", "read frame times and stream offsets from a video's container"),
     "wav": ("abaw_pipeline.media.wav", "extract a video's sound, mono 16 kHz, on the frame clock"),

@@ -29,6 +29,8 @@ LENGTH_SPREAD = 0.12
 TEMPLATE = "test_set/CVPR_5th_ABAW_VA_test_set_sample.txt"
 TEST_LIST = "test_set/Valence_Arousal_Estimation_Challenge_test_set_release.txt"
 RECORD = "demo.json"
+TICKS = 90000
+"""Units per second of frame times, as in broadcast: exact for all three rates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +69,14 @@ class PlannedVideo:
     troubles: tuple[Trouble, ...]
 
     def ticks(self, seed: int) -> list[int]:
-        """When each frame, and the end, is shown, in units of 1/90000 s: `frames` + 1 numbers from 0."""
+        """When each frame, and the end, is shown, in units of 1/TICKS s: `frames` + 1 numbers from 0."""
         if not self.variable:
-            return [round(number * 90000 / self.rate) for number in range(self.frames + 1)]
+            return [round(number * TICKS / self.rate) for number in range(self.frames + 1)]
         draw = _draw(seed, self.video, "ticks")
         ticks = [0]
         while len(ticks) <= self.frames:
             length = draw.randint(8, 40)
-            step = draw.choice((0.6, 0.8, 1.0, 1.25, 1.6)) * 90000 / float(self.rate)
+            step = draw.choice((0.6, 0.8, 1.0, 1.25, 1.6)) * TICKS / float(self.rate)
             ticks += [round(ticks[-1] + step * number) for number in range(1, length + 1)]
         return ticks[: self.frames + 1]
 
@@ -110,8 +112,8 @@ def trials(settings: DemoCorpus) -> list[Trial]:
             group=video.source,
             subject=person.subject,
             video_path=folder / video.path,
-            faces=folder / _faces(person),
-            annotation=None if person.partition == "test" else folder / _annotation(person),
+            faces=folder / faces_path(person),
+            annotation=None if person.partition == "test" else folder / annotation_path(person),
         )
         for video in plan(settings)
         for person in video.trials
@@ -130,25 +132,28 @@ def files(settings: DemoCorpus) -> list[str]:
     relative = [RECORD, TEMPLATE, TEST_LIST]
     for video in plan(settings):
         relative.append(video.path)
-        relative += [_truth(person) if person.partition == "test" else _annotation(person) for person in video.trials]
+        relative += [truth_path(person) if person.partition == "test" else annotation_path(person) for person in video.trials]
     return [str(Path(settings.folder) / path) for path in relative]
 
 
 def folders(settings: DemoCorpus) -> list[str]:
     """The folders of face images, one per trial."""
-    return [str(Path(settings.folder) / _faces(person)) for video in plan(settings) for person in video.trials]
+    return [str(Path(settings.folder) / faces_path(person)) for video in plan(settings) for person in video.trials]
 
 
-def _faces(person: PlannedTrial) -> str:
+def faces_path(person: PlannedTrial) -> str:
+    """Folder of a trial's face images, relative to the corpus folder."""
     return f"cropped_aligned/{person.trial}"
 
 
-def _annotation(person: PlannedTrial) -> str:
+def annotation_path(person: PlannedTrial) -> str:
+    """A training or validation trial's annotation file."""
     part = "Train_Set" if person.partition == "train" else "Validation_Set"
     return f"annotations/VA_Estimation_Challenge/{part}/{person.trial}.txt"
 
 
-def _truth(person: PlannedTrial) -> str:
+def truth_path(person: PlannedTrial) -> str:
+    """A test trial's hidden values."""
     return f"truth/{person.trial}.csv"
 
 
