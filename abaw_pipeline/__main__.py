@@ -32,6 +32,7 @@ COMMANDS = {
     "summary": ("abaw_pipeline.evaluation.summary", "say where the results are and what they score"),
     "check": ("abaw_pipeline.store", "validate dataset files"),
     "validate": ("abaw_pipeline.evaluation.validate", "validate a submission file against the template"),
+    "score": ("abaw_pipeline.evaluation.scores", "score submission files against a hidden truth"),
     "compare": ("abaw_pipeline.evaluation.compare", "paired bootstrap of two runs over trials"),
     "describe": ("abaw_pipeline.models.describe", "parameters, work and memory of the configured networks"),
     "models": ("abaw_pipeline.models.weights", "list or fetch the pretrained models that a configuration needs"),
