@@ -1,0 +1,124 @@
+"""Settings: what is refused, how it is said, what reaches which stage, and that written files follow the code."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from abaw_pipeline import config
+from abaw_pipeline.config_files import PRESET, SCHEMA, preset_text, schema_text
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_problem_is_named_in_one_message():
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(
+            {"corups": "demo", "wav": {"rat": 8000}, "training": {"epochs": 0}, "models": {"can": {"network": "x", "modalities": []}}}
+        )
+    message = str(caught.value)
+    assert "corups: unknown setting; did you mean 'corpus'?" in message
+    assert "wav.rat: unknown setting; did you mean 'rate'?" in message
+    assert "training.epochs" in message and "(given: 0)" in message
+    assert "models.can.network" in message and "models.can.modalities" in message
+
+
+@pytest.mark.parametrize("name", ["../up", "a b", "x;rm", "", "-n"])
+def test_model_names_cannot_be_paths_or_shell_words(name):
+    with pytest.raises(config.ConfigError, match="models"):
+        config.load({"models": {name: {"network": "can", "modalities": ["video"]}}})
+
+
+def test_a_fold_beyond_the_number_is_refused():
+    with pytest.raises(config.ConfigError, match=r"folds are 0 to 2"):
+        config.load({"folds": {"number": 3, "run": [0, 3]}})
+
+
+def test_settings_cannot_be_changed_once_read():
+    with pytest.raises(Exception, match="frozen"):
+        config.load({}).training.epochs = 3
+
+
+def test_a_file_that_is_no_mapping_is_named(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("- corpus\n")
+    with pytest.raises(config.ConfigError, match=r"mine\.yaml: expected a mapping"):
+        config.load_file(path)
+
+
+def test_the_preset_is_the_reports_settings_in_full():
+    assert PRESET.read_text() == preset_text(), "run: python -m abaw_pipeline config --write"
+    settings = config.load_file(PRESET)
+    assert settings == config.Settings(corpus="affwild2")
+    assert len(config.instances(settings)) == 2 * 2 * 6 * 15
+    training = settings.training
+    assert (training.window, training.hop, training.batch_size, training.crop) == (300, 200, 12, 40)
+    assert (training.learning_rate, training.min_learning_rate, training.weight_decay) == (1e-5, 1e-8, 1e-3)
+    assert (training.epochs, training.early_stopping, training.patience, training.factor) == (100, 20, 5, 0.1)
+
+
+def test_the_preset_replaces_every_demo_value():
+    from snakemake.utils import update_config
+
+    merged = yaml.safe_load((ROOT / "config.yaml").read_text())
+    update_config(merged, yaml.safe_load(PRESET.read_text()))
+    assert config.load(merged) == config.Settings(corpus="affwild2")
+
+
+def test_the_schema_follows_the_code_and_accepts_the_shipped_files():
+    assert SCHEMA.read_text() == schema_text(), "run: python -m abaw_pipeline config --write"
+    for path in (ROOT / "config.yaml", PRESET):
+        jsonschema.validate(yaml.safe_load(path.read_text()), json.loads(SCHEMA.read_text()))
+
+
+STAGES = ["demo", "scan", "wav", "recognise", "punctuate", "embed", "frames", "dataset", "audit", "index", "train", "select", "submit"]
+CHANGES = {
+    "wav": ({"wav": {"ffmpeg": "/usr/bin/ffmpeg"}}, {"wav"}),
+    "engine": ({"recognition": {"engine": "pocketsphinx"}}, {"recognise"}),
+    "pauses": ({"punctuation": {"pause_seconds": 1.0}}, {"punctuate"}),
+    "layers": ({"features": {"layers": 2}}, {"embed"}),
+    "size": ({"frames": {"size": 64}}, {"frames"}),
+    "window": ({"logmel": {"window": "past"}}, {"dataset"}),
+    "rows": ({"fidelity": {"rows": "report"}}, {"dataset"}),
+    "padding": ({"fidelity": {"padding": "unmasked"}}, {"train"}),
+    "grouped": ({"folds": {"grouped": False}}, {"index"}),
+    "which folds run": ({"folds": {"run": [0]}}, set()),
+    "epochs": ({"training": {"epochs": 3}}, {"train"}),
+    "more seeds": ({"training": {"seeds": 20}}, set()),
+    "how it runs": ({"training": {"threads": 2, "workers": 1, "seeds_per_job": 3, "device": "cpu"}}, set()),
+    "submission": ({"submission": {"number": 2}}, {"select", "submit"}),
+    "thresholds": ({"audit": {"max_excluded_share": 0.5}}, {"audit"}),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_setting_reaches_exactly_the_stages_that_read_it(name):
+    values, expected = CHANGES[name]
+    before, after = config.load({}), config.load(values)
+    changed = {s for s in STAGES if config.stage_settings(before, s, "can") != config.stage_settings(after, s, "can")}
+    assert changed == expected
+
+
+def test_stage_settings_do_not_depend_on_the_order_of_keys():
+    one = config.load({"training": {"epochs": 3, "hop": 7}})
+    other = config.load({"training": {"hop": 7, "epochs": 3}})
+    assert config.stage_settings(one, "train", "can") == config.stage_settings(other, "train", "can")
+
+
+def test_instances_follow_folds_and_seeds():
+    settings = config.load(
+        {
+            "folds": {"number": 3, "run": [0, 2]},
+            "training": {"seeds": 2, "emotions": ["both"]},
+            "models": {
+                "small": {"network": "can", "modalities": ["video"], "folds": [0]},
+                "large": {"network": "lfan", "modalities": ["bert"]},
+            },
+        }
+    )
+    folders = [instance.folder for instance in config.instances(settings)]
+    assert folders[:2] == ["runs/small/both/fold0/seed0", "runs/small/both/fold0/seed1"]
+    assert {folder.split("/")[3] for folder in folders[2:]} == {"fold0", "fold2"}
+    assert len(folders) == len(set(folders)) == 2 + 4
