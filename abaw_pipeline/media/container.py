@@ -19,6 +19,10 @@ from abaw_pipeline.errors import InputError
 
 SOUND_GAP_SECONDS = 0.02
 """A hole or overlap of sound packets longer than this is real; a shorter one is rounding of the container's clock."""
+JITTER_SECONDS = 0.0015
+"""Frames whose distance strays further than this have a variable rate; containers with a clock of milliseconds stray by one."""
+Stamp = tuple[int | None, int | None, int]
+"""A packet's presentation time, decoding time and duration, in ticks."""
 REMEDY = "replace it by the original file, or leave the video out of the corpus"
 
 
@@ -80,7 +84,7 @@ def _read(path: Path) -> tuple[Pictures, Sound | None]:
         best = container.streams.best("video")
         picture_stream = best if isinstance(best, VideoStream) and best in shown else shown[0]
         sound_stream = container.streams.best("audio")
-        stamps: list[tuple[int | None, int | None, int]] = []
+        stamps: list[Stamp] = []
         sounds: list[tuple[int, int]] = []
         hidden = 0
         for packet in container.demux([stream for stream in (picture_stream, sound_stream) if stream is not None]):
@@ -95,7 +99,7 @@ def _read(path: Path) -> tuple[Pictures, Sound | None]:
                 stamps.append((packet.pts, packet.dts, packet.duration or 0))
         if not stamps:
             raise InputError(f"{path}: its picture stream holds no picture; {REMEDY}")
-        pictures = _pictures(picture_stream, stamps, hidden)
+        pictures = _pictures(picture_stream, stamps, hidden, stored=container.format.name != "avi")
         if sound_stream is None or not sounds:
             return pictures, None
         base = float(sound_stream.time_base or 1)
@@ -108,38 +112,38 @@ def _read(path: Path) -> tuple[Pictures, Sound | None]:
     return pictures, Sound(index=index, start=first_sample, end=end, declared_seconds=declared, gap_seconds=gaps, overlap_seconds=overlaps)
 
 
-def _pictures(stream: VideoStream, stamps: list[tuple[int | None, int | None, int]], hidden: int) -> Pictures:
+def _pictures(stream: VideoStream, stamps: list[Stamp], hidden: int, stored: bool) -> Pictures:
     base = float(stream.time_base or 1)
     rate = float(stream.average_rate or stream.guessed_rate or 25)
-    ticks = presentation_ticks(stamps, rate, base)
+    ticks = presentation_ticks(stamps, 1 / (rate * base), stored)
     gaps = np.diff(ticks) * base
     usual = float(np.median(gaps)) if len(gaps) else 1 / rate
-    last = stamps[int(np.argmax([pts if pts is not None else i for i, (pts, _, _) in enumerate(stamps)]))][2] * base or usual
+    last = max(stamps, key=lambda stamp: stamp[0] if stamp[0] is not None else 0)[2] * base
     span = float(ticks[-1] - ticks[0]) * base
     return Pictures(
         time=(ticks - ticks[0]) * base,
         first_frame=float(ticks[0]) * base,
-        duration=span + last,
+        duration=span + (last if stored and last > 0 else usual),
         fps_mean=len(gaps) / span if span > 0 else rate,
-        variable_rate=bool(len(gaps)) and float(np.abs(gaps - usual).max()) > max(1.5 * base, 0.0015),
+        variable_rate=bool(len(gaps)) and float(np.abs(gaps - usual).max()) > JITTER_SECONDS,
         hidden=hidden,
         declared=stream.frames,
     )
 
 
-def presentation_ticks(stamps: list[tuple[int | None, int | None, int]], rate: float, base: float) -> NDArray[np.float64]:
+def presentation_ticks(stamps: list[Stamp], frame_ticks: float, stored: bool = True) -> NDArray[np.float64]:
     """Presentation times (n,) in clock ticks, sorted, from packets' (pts, dts, duration) in decoding order.
 
-    Packets come in decoding order, so that B-frames must be sorted. Some avi files store no presentation times: their decoding
-    times are the presentation times, shifted as a whole, in the same sorted order. Where there are neither, the rate decides.
+    Packets come in decoding order, so that B-frames must be sorted. An avi stores no presentation times (`stored` is false): its
+    n-th chunk is the n-th moment, sound starts with the first, and what libav guesses for B-frames is late by their delay and wrong
+    at the end; so the decoding times are the moments. Where there are neither, every frame takes `frame_ticks`.
     """
-    pts = [stamp[0] for stamp in stamps]
-    dts = [stamp[1] for stamp in stamps]
-    if all(tick is not None for tick in pts):
-        return np.sort(np.array(pts, dtype=np.float64))
-    if all(tick is not None for tick in dts):
-        return np.sort(np.array(dts, dtype=np.float64))
-    return np.arange(len(stamps)) / (rate * base)
+    pts = [stamp[0] for stamp in stamps if stamp[0] is not None]
+    dts = [stamp[1] for stamp in stamps if stamp[1] is not None]
+    for ticks in (pts, dts) if stored else (dts, pts):
+        if len(ticks) == len(stamps):
+            return np.sort(np.array(ticks, dtype=np.float64))
+    return np.arange(len(stamps)) * frame_ticks
 
 
 def _first_sample(path: Path) -> float | None:

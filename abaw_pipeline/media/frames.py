@@ -1,7 +1,7 @@
 """A trial's face images as one array of small squares, frame by frame; black where there is no face.
 
 Image `%05d.jpg` of n shows frame n - 1. Decoding and shrinking are PIL's own (`convert("RGB")`, then `resize` with its default
-filter, bicubic), so the pixels are those of the authors' preparation to the last bit; no JPEG draft mode, which would be quicker but not equal.
+filter, bicubic), so the pixels are those of the authors' preparation to the last bit. JPEG's draft mode would be quicker, but not equal.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -129,17 +130,19 @@ def shrunk(
     counts.surplus = sum(frame >= total for frame in numbered)
     counts.missing = total - (len(numbered) - counts.surplus)
 
-    def place(frame: int, block: NDArray[np.uint8], seen: NDArray[np.bool_], start: int) -> None:
-        square = shrink(numbered[frame], size)
-        if square is not None:
-            block[frame - start], seen[frame - start] = square, True
-
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads) as pool:  # PIL lets go of the interpreter while it decodes and shrinks
         for start in range(0, total, BLOCK):
             stop = min(start + BLOCK, total)
             block, seen = np.zeros((stop - start, size, size, 3), np.uint8), np.zeros(stop - start, np.bool_)
             here = [frame for frame in range(start, stop) if frame in numbered]
-            list(pool.map(lambda frame, block=block, seen=seen, start=start: place(frame, block, seen, start), here))
+
+            def place(frames: list[int], start: int = start, block: NDArray[Any] = block, seen: NDArray[Any] = seen) -> None:
+                for frame in frames:
+                    square = shrink(numbered[frame], size)
+                    if square is not None:
+                        block[frame - start], seen[frame - start] = square, True
+
+            list(pool.map(place, [here[worker::threads] for worker in range(threads)]))
             counts.corrupt += [Path(numbered[frame]).name for frame in here if not seen[frame - start]]
             yield start, block, seen
 
@@ -148,6 +151,6 @@ def shrink(path: str, size: int) -> NDArray[np.uint8] | None:
     """The image as (size, size, 3), or None when it cannot be decoded to its end."""
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB").resize((size, size)))
+            return np.asarray((image if image.mode == "RGB" else image.convert("RGB")).resize((size, size)))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what PIL raises for broken files of various kinds
         return None

@@ -122,7 +122,7 @@ def main(args: argparse.Namespace) -> None:
 
 def _opened(path: Path) -> wave.Wave_read:
     try:
-        sound = wave.open(str(path))  # noqa: SIM115  (the caller closes it)
+        sound: wave.Wave_read = wave.open(str(path), "rb")  # noqa: SIM115  (the caller closes it)
     except (OSError, EOFError, wave.Error) as error:
         raise InputError(f"{path}: cannot be read as a WAV file ({error}); run the wav stage again") from None
     form = (sound.getnchannels(), sound.getsampwidth(), sound.getframerate())
