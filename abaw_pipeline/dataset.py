@@ -200,7 +200,7 @@ def _read_faces(path: Path, frames: int) -> tuple[NDArray[np.bool_], dict[str, A
         if len(present) != frames or len(file["frames"]) != frames:
             raise InputError(f"{path}: {len(present)} frames, expected {frames}; run the frames stage again")
         corrupt = json.loads(str(file.attrs["corrupt"]))
-        counts = {"images": int(file.attrs["images"]), "surplus_images": int(file.attrs["surplus_images"])}
+        counts = {name: int(file.attrs[name]) for name in ("images", "surplus_images", "other_files")}
     return present, counts | {"corrupt_images": len(corrupt), "corrupt_names": corrupt[:NAMES_SHOWN]}
 
 
