@@ -1,7 +1,7 @@
 """Speech: espeak-ng from the espeakng-loader package, phrase by phrase.
 
-espeak-ng carries hidden state from one call to the next. The same calls give the same samples only in a fresh process,
-so one process speaks for one video and no more.
+espeak-ng carries hidden state from one call to the next: the same calls give the same samples only in a fresh process.
+So one process speaks for one video and no more.
 """
 
 from __future__ import annotations
@@ -126,4 +126,5 @@ def _library() -> tuple[ctypes.CDLL, list[np.ndarray]]:
     if library.espeak_Initialize(_RETRIEVAL, 0, espeakng_loader.get_data_path().encode(), 0) != RATE:
         raise RuntimeError("espeak-ng does not start, or not at 22050 Hz")
     library.espeak_SetSynthCallback(callback)
+    library.espeak_ng_SetRandSeed(1)  # breath and roughness are random, otherwise seeded by the clock
     return library, chunks

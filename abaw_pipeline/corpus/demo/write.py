@@ -229,7 +229,7 @@ class _Recorder:
             self._track = (
                 self._file.add_stream("libmp3lame", rate=44100, layout="stereo")
                 if avi
-                else self._file.add_stream("aac", rate=voice.RATE, layout="mono")
+                else self._file.add_stream("aac", rate=voice.RATE, layout="mono", options={"aac_coder": "fast"})
             )
 
     def __enter__(self) -> _Recorder:
