@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -105,10 +106,11 @@ def _read(path: Path) -> tuple[Pictures, Sound | None]:
         base = float(sound_stream.time_base or 1)
         declared = None if sound_stream.duration is None else sound_stream.duration * base
         start, index = sound_stream.start_time, sound_stream.index
+        even = isinstance(sound_stream, AudioStream) and sound_stream.codec_context.frame_size > 0
     first_sample = _first_sample(path)
     if first_sample is None:
         first_sample = (min(sounds)[0] if start is None else start) * base
-    gaps, overlaps, end = _extent(sounds, base)
+    gaps, overlaps, end = _extent(sounds, base, even)
     return pictures, Sound(index=index, start=first_sample, end=end, declared_seconds=declared, gap_seconds=gaps, overlap_seconds=overlaps)
 
 
@@ -143,7 +145,7 @@ def presentation_ticks(stamps: list[Stamp], frame_ticks: float, stored: bool = T
     for ticks in (pts, dts) if stored else (dts, pts):
         if len(ticks) == len(stamps):
             return np.sort(np.array(ticks, dtype=np.float64))
-    return np.arange(len(stamps)) * frame_ticks
+    return np.arange(len(stamps), dtype=np.float64) * frame_ticks
 
 
 def _first_sample(path: Path) -> float | None:
@@ -156,9 +158,14 @@ def _first_sample(path: Path) -> float | None:
         return frame.time if isinstance(frame, AudioFrame) else None
 
 
-def _extent(sounds: list[tuple[int, int]], base: float) -> tuple[float, float, float]:
-    """Holes, overlaps and end, in seconds, of sound packets given as (pts, duration) in ticks."""
+def _extent(sounds: list[tuple[int, int]], base: float, even: bool) -> tuple[float, float, float]:
+    """Holes, overlaps and end, in seconds, of sound packets given as (pts, duration) in ticks.
+
+    `even`: the codec's packets all hold the same number of samples. Then a packet that claims to last longer hides a hole, as mp4 does.
+    """
     spans = np.array(sorted(sounds), dtype=np.float64) * base
+    if even:
+        spans[:, 1] = np.minimum(spans[:, 1], np.median(spans[:, 1]))
     ends = spans.sum(1)
     steps = spans[1:, 0] - ends[:-1]
     if not spans[:, 1].all():  # durations unknown: nothing can be said about holes

@@ -53,7 +53,7 @@ def main(args: argparse.Namespace) -> None:
 def extract(video: Path, wav: Path, stream: int, first_frame: float, settings: Wav) -> list[str]:
     """Write sound stream number `stream` of `video` to `wav`, time 0 being `first_frame` on the container clock.
 
-    Gives the decoder's warnings. The same input gives the same bytes. Raises InputError with ffmpeg's last words when it fails.
+    Gives the decoder's complaints. The same input gives the same bytes. Raises InputError with ffmpeg's last words when it fails.
     """
     source = ffmpeg.input(str(video.absolute()), threads=1)
     sound = source[str(stream)].filter("asetpts", f"PTS-({first_frame!r})/TB")
@@ -62,7 +62,7 @@ def extract(video: Path, wav: Path, stream: int, first_frame: float, settings: W
     )
     plain: dict[str, Any] = {"map_metadata": -1, "fflags": "+bitexact", "flags": "+bitexact", "threads": 1}
     command = ffmpeg.output(sound, str(wav), format="wav", acodec="pcm_s16le", **plain)
-    command = command.global_args("-nostdin", "-hide_banner", "-loglevel", "warning", "-copyts", "-filter_complex_threads", "1")
+    command = command.global_args("-nostdin", "-hide_banner", "-loglevel", "error", "-copyts", "-filter_complex_threads", "1")
     try:
         _, said = ffmpeg.run(command, cmd=settings.ffmpeg or imageio_ffmpeg.get_ffmpeg_exe(), overwrite_output=True, capture_stderr=True)
     except FileNotFoundError:
