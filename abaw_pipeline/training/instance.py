@@ -1,0 +1,141 @@
+"""One instance: a network with its own seed, schedule, optimizer and random numbers, and the state that survives a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from abaw_pipeline.models.groups import freeze_trunks, release, release_groups
+from abaw_pipeline.models.network import Network
+from abaw_pipeline.training import checkpoint
+from abaw_pipeline.training.schedule import FineTuningSchedule
+
+RESUME = "resume"
+
+
+@dataclass(kw_only=True)
+class Instance:
+    """Everything about one run that changes while it trains. Its best weights are also its weights after each epoch."""
+
+    seed: int
+    data_seed: int
+    folder: Path
+    stamp: str
+    """Of everything that decides what this run becomes; a resume state with another one is not used."""
+    model: Network
+    forward: Callable[[Mapping[str, Tensor]], Tensor]
+    """The network, compiled or not."""
+    schedule: FineTuningSchedule
+    optimizer: torch.optim.Optimizer
+    random_state: dict[str, Tensor]
+    best: dict[str, Tensor]
+    history: list[dict[str, Any]] = field(default_factory=list)
+    epoch_seconds: list[float] = field(default_factory=list)
+
+    @contextmanager
+    def randomness(self) -> Iterator[None]:
+        """Within, torch's global random numbers (dropout) are this instance's own stream."""
+        _set_random_state(self.random_state)
+        yield
+        self.random_state = _random_state()
+
+    def keep_best(self) -> None:
+        """Remember the weights as they are."""
+        for name, tensor in self.model.state_dict().items():
+            self.best[name].copy_(tensor)
+
+    def reload_best(self) -> None:
+        """Load the best weights back; the optimizer's moments stay."""
+        self.model.load_state_dict(self.best)
+
+    def save(self) -> None:
+        """Write the resume state, at the end of an epoch: the best weights are loaded then, so they stand for both."""
+        state = {
+            "schedule": self.schedule.to_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random_state": self.random_state,
+            "best": self.best,
+            "history": self.history,
+            "epoch_seconds": self.epoch_seconds,
+        }
+        checkpoint.save(self.folder / RESUME, state, self.stamp)
+
+    def resume(self, weight_decay: float) -> list[str]:
+        """Go on from the resume state, if there is one with this stamp; gives remarks for the log."""
+        device = next(self.model.parameters()).device
+        state, remarks = checkpoint.load(self.folder / RESUME, self.stamp, device)
+        if state is None:
+            return remarks
+        self.schedule = FineTuningSchedule.from_dict(state["schedule"])
+        self.history, self.epoch_seconds = state["history"], state["epoch_seconds"]
+        self.best = state["best"]
+        self.reload_best()
+        for group in release_groups(self.model)[: self.schedule.group]:
+            release(self.model, group)
+        self.optimizer = new_optimizer(self.model, weight_decay)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.random_state = {name: tensor.cpu() for name, tensor in state["random_state"].items()}
+        return [*remarks, f"seed {self.seed}: resumed after epoch {self.schedule.epoch - 1}"]
+
+    def release(self, group: int, weight_decay: float) -> None:
+        """Make group number `group` (from 1) trainable, under a new optimizer."""
+        release(self.model, release_groups(self.model)[group - 1])
+        self.optimizer = new_optimizer(self.model, weight_decay)
+
+
+def new_instance(
+    *,
+    seed: int,
+    data_seed: int,
+    folder: Path,
+    stamp: str,
+    create: Callable[[], Network],
+    device: torch.device,
+    compiled: bool,
+    weight_decay: float,
+    schedule: Mapping[str, Any],
+) -> Instance:
+    """An instance before its first epoch: `seed` drives its initial weights and its dropout; the first group is released."""
+    torch.manual_seed(seed)
+    model = create().to(device)
+    random_state = _random_state()
+    groups = release_groups(model)
+    freeze_trunks(model)
+    release(model, groups[0])
+    return Instance(
+        seed=seed,
+        data_seed=data_seed,
+        folder=folder,
+        stamp=stamp,
+        model=model,
+        forward=torch.compile(model) if compiled else model,
+        schedule=FineTuningSchedule(groups=len(groups), **schedule),
+        optimizer=new_optimizer(model, weight_decay),
+        random_state=random_state,
+        best={name: tensor.detach().clone() for name, tensor in model.state_dict().items()},
+    )
+
+
+def new_optimizer(model: Network, weight_decay: float) -> torch.optim.Optimizer:
+    """Adam over what is trainable; the schedule sets the rate before every step."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.Adam(trainable, lr=0.0, weight_decay=weight_decay, fused=True)
+
+
+def _random_state() -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def _set_random_state(state: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"])

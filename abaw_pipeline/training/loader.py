@@ -1,0 +1,256 @@
+"""Windows straight from the trials' HDF5 files into fixed-size tensors: what a worker does, no arithmetic, no chance.
+
+Pictures stay uint8 and whole, the spectrogram is read once per window and words once per word; cropping, flipping,
+scaling and the gathering of mel windows and word vectors are the device's work (`augment`).
+
+Shapes: B windows, T rows of a window, S edge of a picture, L spectrogram rows, W words, D features of a word.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from abaw_pipeline.errors import InputError
+from abaw_pipeline.store import LOGMEL_BANDS, LOGMEL_WINDOW, open_trial
+from abaw_pipeline.training.index import Trial
+from abaw_pipeline.training.windows import window_spans
+
+HostBatch = dict[str, Tensor]
+"""Keys: window (B) number of the window, rows (B) real rows; and, as modalities ask for them,
+frames (B,T,S,S,3) uint8; logmel (B,L,64) float16 and logmel_start (B,T); words (B,W+1,D) float16, of which row 0 is zero,
+and word (B,T) into it; label (B,T,2); and for each modality has_<modality> (B)."""
+
+LINKED_FILES = 2
+"""Files held open per trial: its own, and the one that its frames are linked from."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Rows [start, stop) of a trial, which is given by its place in the partition."""
+
+    trial: int
+    start: int
+    stop: int
+
+
+def partition_windows(trials: Sequence[Trial], window: int, hop: int) -> list[Window]:
+    """All windows of a partition, trial after trial."""
+    return [Window(number, start, stop) for number, trial in enumerate(trials) for start, stop in window_spans(trial.rows, window, hop)]
+
+
+def runs(first: NDArray[np.integer[Any]], length: int) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
+    """The stretches of a long array that items [first, first + length) cover, and each item's place when these are put together.
+
+    Rows left out in the middle of a trial thus cost nothing, and neighbours that overlap are read once.
+    """
+    if not first.size:
+        return [], np.zeros(0, dtype=np.int64)
+    starts, inverse = np.unique(first, return_inverse=True)
+    breaks = np.flatnonzero(np.diff(starts) > length) + 1
+    begins = starts[np.concatenate([[0], breaks])].astype(np.int64)
+    ends = starts[np.concatenate([breaks - 1, [len(starts) - 1]])].astype(np.int64) + length
+    gaps = begins - np.concatenate([[0], np.cumsum(ends - begins)[:-1]])
+    stretch = np.searchsorted(begins, starts, side="right") - 1
+    return list(zip(begins.tolist(), ends.tolist(), strict=True)), (starts - gaps[stretch])[inverse]
+
+
+class TrialFile:
+    """An open trial: per-row arrays in memory (a few bytes a row), pictures, sound and words on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = open_trial(path)
+        self.frame: NDArray[np.int64] = self._file["frame"][()]
+        self.logmel_start: NDArray[np.int32] = self._file["logmel_start"][()]
+        self.word: NDArray[np.int32] = self._file["word"][()]
+        self.label: NDArray[np.float32] | None = self._file["label"][()] if "label" in self._file else None
+        self._datasets: dict[str, h5py.Dataset] = {}
+
+    def dataset(self, name: str) -> h5py.Dataset:
+        """A dataset of the file, kept open."""
+        if name not in self._datasets:
+            try:
+                self._datasets[name] = self._file[name]
+            except KeyError as error:
+                raise InputError(f"{self._file.filename}: dataset {name!r} cannot be opened ({error}); is a linked file gone?") from None
+        return self._datasets[name]
+
+    def close(self) -> None:
+        """Close the file and what it links to."""
+        self._datasets.clear()
+        self._file.close()
+
+
+class WindowReader(Dataset[HostBatch]):
+    """Reads batches of windows; `reader[[3, 17, 4]]` is the batch of these windows. Holds a bounded number of files open.
+
+    Processes forked from one reader open their own files.
+    """
+
+    def __init__(self, trials: Sequence[Trial], windows: Sequence[Window], length: int, modalities: Sequence[str], frame_size: int) -> None:
+        self.trials, self.windows, self.length = list(trials), list(windows), length
+        self.modalities, self.frame_size = tuple(modalities), frame_size
+        self.bert_dim = max((trial.bert_dim for trial in trials), default=0)
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most_open = max(8, min(512, allowed // 2) // LINKED_FILES)
+        self._open: OrderedDict[int, TrialFile] = OrderedDict()
+        self._process = os.getpid()
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def trial_file(self, number: int) -> TrialFile:
+        """The open file of a trial, opened if need be; the one unused for longest is closed when there are too many."""
+        if self._process != os.getpid():
+            self._open, self._process = OrderedDict(), os.getpid()
+        found = self._open.get(number)
+        if found is None:
+            found = self._open[number] = TrialFile(self.trials[number].path)
+            if len(self._open) > self._most_open:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(number)
+        return found
+
+    def __getitem__(self, numbers: Sequence[int]) -> HostBatch:
+        chosen = [self.windows[number] for number in numbers]
+        files = [self.trial_file(window.trial) for window in chosen]
+        batch: HostBatch = {
+            "window": torch.tensor(numbers, dtype=torch.int64),
+            "rows": torch.tensor([window.stop - window.start for window in chosen]),
+            "label": self._labels(chosen, files),
+        }
+        for modality in self.modalities:
+            batch[f"has_{modality}"] = torch.tensor([getattr(self.trials[window.trial], f"has_{modality}") for window in chosen])
+        if "video" in self.modalities:
+            batch["frames"] = self._frames(chosen, files)
+        if "logmel" in self.modalities:
+            batch |= self._logmel(chosen, files)
+        if "bert" in self.modalities:
+            batch |= self._words(chosen, files)
+        return batch
+
+    def _labels(self, windows: Sequence[Window], files: Sequence[TrialFile]) -> Tensor:
+        labels = np.zeros((len(windows), self.length, 2), dtype=np.float32)
+        for place, (window, file) in enumerate(zip(windows, files, strict=True)):
+            if file.label is not None:
+                labels[place, : window.stop - window.start] = file.label[window.start : window.stop]
+        return torch.from_numpy(labels)
+
+    def _frames(self, windows: Sequence[Window], files: Sequence[TrialFile]) -> Tensor:
+        size = self.frame_size
+        frames = np.empty((len(windows), self.length, size, size, 3), dtype=np.uint8)
+        for place, (window, file) in enumerate(zip(windows, files, strict=True)):
+            filled = 0
+            if self.trials[window.trial].has_video:
+                stored = file.dataset("frames")
+                if stored.shape[1:] != (size, size, 3):
+                    raise InputError(f"{self.trials[window.trial].path}: pictures are {stored.shape[1:]}, others ({size}, {size}, 3)")
+                shown = file.frame[window.start : window.stop]
+                stretches, places = runs(shown, 1)
+                filled = len(shown)
+                covered = sum(end - begin for begin, end in stretches)
+                in_order = covered == filled and bool((places == np.arange(filled)).all())
+                target = frames[place] if in_order else np.empty((covered, size, size, 3), dtype=np.uint8)
+                _read(stored, stretches, target)
+                if not in_order:  # a picture shown by several rows
+                    frames[place, :filled] = target[places]
+            frames[place, filled:] = 0
+        return torch.from_numpy(frames)
+
+    def _logmel(self, windows: Sequence[Window], files: Sequence[TrialFile]) -> HostBatch:
+        starts = np.zeros((len(windows), self.length), dtype=np.int64)
+        plans = []
+        for place, (window, file) in enumerate(zip(windows, files, strict=True)):
+            plan: list[tuple[int, int]] = []
+            if self.trials[window.trial].has_logmel:
+                plan, places = runs(file.logmel_start[window.start : window.stop], LOGMEL_WINDOW)
+                starts[place, : len(places)] = places
+            plans.append(plan)
+        longest = max(LOGMEL_WINDOW, *(sum(end - begin for begin, end in plan) for plan in plans))
+        logmel = np.zeros((len(windows), longest, LOGMEL_BANDS), dtype=np.float16)
+        for place, (plan, file) in enumerate(zip(plans, files, strict=True)):
+            if plan:
+                _read(file.dataset("logmel"), plan, logmel[place])
+        return {"logmel": torch.from_numpy(logmel), "logmel_start": torch.from_numpy(starts)}
+
+    def _words(self, windows: Sequence[Window], files: Sequence[TrialFile]) -> HostBatch:
+        index = np.zeros((len(windows), self.length), dtype=np.int64)
+        plans = []
+        for place, (window, file) in enumerate(zip(windows, files, strict=True)):
+            word = file.word[window.start : window.stop]
+            said = word >= 0
+            plan, places = runs(word[said], 1)
+            index[place, np.flatnonzero(said)] = places + 1
+            plans.append(plan)
+        most = max(sum(end - begin for begin, end in plan) for plan in plans)
+        words = np.zeros((len(windows), most + 1, self.bert_dim), dtype=np.float16)
+        for place, (plan, file) in enumerate(zip(plans, files, strict=True)):
+            if plan:
+                _read(file.dataset("words"), plan, words[place, 1:])
+        return {"words": torch.from_numpy(words), "word": torch.from_numpy(index)}
+
+    def labels(self) -> NDArray[np.float32]:
+        """(rows, 2) of all trials, one after the other; NaN where a trial has none."""
+        return np.concatenate([self._row_values(number, "label") for number in range(len(self.trials))] or [np.zeros((0, 2), np.float32)])
+
+    def kept_frames(self) -> NDArray[np.int64]:
+        """(rows,) kept frame numbers from 0 of all trials, one after the other."""
+        return np.concatenate([self._row_values(number, "rows") for number in range(len(self.trials))] or [np.zeros(0, np.int64)])
+
+    def _row_values(self, number: int, name: str) -> NDArray[Any]:
+        with open_trial(self.trials[number].path) as file:
+            if name not in file:
+                return np.full((self.trials[number].rows, 2), np.nan, dtype=np.float32)
+            return np.asarray(file[name][()])
+
+
+def _read(stored: h5py.Dataset, stretches: Sequence[tuple[int, int]], target: NDArray[Any]) -> None:
+    """Read stretches of rows one after the other into the front of `target`."""
+    place = 0
+    for begin, end in stretches:
+        stored.read_direct(target, np.s_[begin:end], np.s_[place : place + end - begin])
+        place += end - begin
+
+
+class WindowLoader:
+    """Hands out batches in a given order, read ahead by `workers` processes (0: by this one, when asked for)."""
+
+    def __init__(self, reader: WindowReader, workers: int, pin_memory: bool) -> None:
+        self.reader = reader
+        self._order: list[list[int]] = []
+        # The generator only feeds the workers' seeds, which nothing here uses: without it, torch's own would be drawn from.
+        self._loader: DataLoader[HostBatch] = DataLoader(
+            reader,
+            batch_size=None,
+            sampler=self._order,
+            num_workers=workers,
+            pin_memory=pin_memory,
+            persistent_workers=workers > 0,
+            generator=torch.Generator(),
+        )
+
+    def batches(self, order: Sequence[Sequence[int]]) -> Iterator[HostBatch]:
+        """The batches of these window numbers, in this order."""
+        self._order[:] = [list(numbers) for numbers in order]
+        return iter(self._loader)
+
+
+def frame_size(trials: Sequence[Trial]) -> int | None:
+    """Edge of the stored pictures in pixels; None when no trial has any."""
+    for trial in trials:
+        if trial.has_video:
+            with open_trial(trial.path) as file:
+                return int(file["frames"].shape[1])
+    return None
