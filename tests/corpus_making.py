@@ -26,7 +26,7 @@ def numbered_image(number: int) -> Image.Image:
 
 def number_of(square: np.ndarray) -> int | None:
     """The number shown in a square (S, S, 3) made from a numbered image of 0 to 63; None for black."""
-    red, green, blue = (int(round((value - 32) / 64)) for value in square.mean(axis=(0, 1)))
+    red, green, blue = (round((value - 32) / 64) for value in square.mean(axis=(0, 1)))
     return None if not square.any() else red + 4 * green + 16 * blue
 
 
