@@ -20,7 +20,7 @@ from abaw_pipeline.config import Features
 from abaw_pipeline.errors import InputError
 from abaw_pipeline.language.context import best_piece, pieces
 from abaw_pipeline.language.words import read_shard
-from abaw_pipeline.models import weights
+from abaw_pipeline.language import model_folder
 from abaw_pipeline.progress import Progress
 
 MARKS = ".,?-:!;…"
@@ -180,7 +180,9 @@ def sentences_of(words: Sequence[dict[str, Any]]) -> list[list[str]]:
     return [[word["punctuated"] for word in group] for _, group in groupby(words, key=lambda word: word["sentence"])]
 
 
-def write_features(path: Path, settings: Features, encoder: Encoder, videos: dict[str, Any], vectors: dict[str, NDArray[np.float32]]) -> None:
+def write_features(
+    path: Path, settings: Features, encoder: Encoder, videos: dict[str, Any], vectors: dict[str, NDArray[np.float32]]
+) -> None:
     """Write a shard: per video a group with words (W, D) float16, word_text, word_time (W, 2) and confidence (W)."""
     with whole_file(path) as aside, h5py.File(aside, "w") as file:
         file.attrs.update({"model": settings.model, "dim": encoder.dim, "layers": encoder.layers})
@@ -207,7 +209,7 @@ def main(args: argparse.Namespace) -> None:
     videos = read_shard(args.punctuated, ("text", "start", "end", "confidence", "punctuated", "sentence"))["videos"]
     if args.threads:
         torch.set_num_threads(args.threads)
-    encoder = load(weights.find(settings.model), settings.layers, settings.max_tokens)
+    encoder = load(model_folder.find(settings.model), settings.layers, settings.max_tokens)
     vectors = {}
     with Progress("embed", round(sum(content["seconds"] for content in videos.values()), 1), "s") as shown:
         # Video by video, so that a video's vectors do not depend on the others of its shard.

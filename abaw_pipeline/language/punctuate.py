@@ -58,9 +58,9 @@ def load_engine(settings: Punctuation) -> Punctuator:
     if settings.engine == "pauses":
         return pauses(settings.pause_seconds)
     from abaw_pipeline.language import punctuation_model
-    from abaw_pipeline.models import weights
+    from abaw_pipeline.language import model_folder
 
-    return punctuation_model.load(weights.find(settings.model))
+    return punctuation_model.load(model_folder.find(settings.model))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

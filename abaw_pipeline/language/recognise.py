@@ -20,9 +20,9 @@ def load_engine(settings: Recognition) -> Recogniser:
     """The configured engine, with its model loaded. Only that engine's package is imported."""
     if settings.engine == "vosk":
         from abaw_pipeline.language.engines import vosk
-        from abaw_pipeline.models import weights
+        from abaw_pipeline.language import model_folder
 
-        return vosk.load(weights.find(settings.model))
+        return vosk.load(model_folder.find(settings.model))
     if settings.engine == "pocketsphinx":
         from abaw_pipeline.language.engines import pocketsphinx
 
@@ -38,7 +38,9 @@ def wav_frames(path: Path) -> int:
         with wave.open(str(path), "rb") as file:
             found = (file.getnchannels(), file.getframerate(), file.getsampwidth())
             if found != (1, RATE, 2):
-                raise InputError(f"{path}: has {found[0]} channels of {8 * found[2]} bit at {found[1]} Hz; run `wav` to make mono, 16 bit, 16 kHz")
+                raise InputError(
+                    f"{path}: has {found[0]} channels of {8 * found[2]} bit at {found[1]} Hz; run `wav` to make mono, 16 bit, 16 kHz"
+                )
             return file.getnframes()
     except (OSError, EOFError, wave.Error) as error:
         raise InputError(f"{path}: cannot be read as WAV ({error}); run `wav` for this video") from None

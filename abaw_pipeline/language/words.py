@@ -61,5 +61,7 @@ def read_shard(path: Path, keys: tuple[str, ...] = ("text", "start", "end", "con
         for number, word in enumerate(content["words"]):
             missing = [key for key in keys if key not in word]
             if missing:
-                raise InputError(f"{path}: video {video}, word {number} has no {', '.join(missing)}; run the stages before this one in order")
+                raise InputError(
+                    f"{path}: video {video}, word {number} has no {', '.join(missing)}; run the stages before this one in order"
+                )
     return shard

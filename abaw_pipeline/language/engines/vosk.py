@@ -40,5 +40,6 @@ def load(folder: Path) -> Recogniser:
 
 def _words(result: str) -> list[Word]:
     return [
-        Word(text=word["word"], start=word["start"], end=word["end"], confidence=word["conf"]) for word in json.loads(result).get("result", [])
+        Word(text=word["word"], start=word["start"], end=word["end"], confidence=word["conf"])
+        for word in json.loads(result).get("result", [])
     ]
