@@ -14,6 +14,7 @@ from torch import Tensor
 from abaw_pipeline.models.groups import freeze_trunks, release, release_groups
 from abaw_pipeline.models.network import Network
 from abaw_pipeline.training import checkpoint
+from abaw_pipeline.training.adam import Adam
 from abaw_pipeline.training.schedule import FineTuningSchedule
 
 RESUME = "resume"
@@ -32,7 +33,7 @@ class Instance:
     forward: Callable[[Mapping[str, Tensor]], Tensor]
     """The network, compiled or not."""
     schedule: FineTuningSchedule
-    optimizer: torch.optim.Optimizer
+    optimizer: Adam
     random_state: dict[str, Tensor]
     best: dict[str, Tensor]
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -78,7 +79,7 @@ class Instance:
         self.reload_best()
         for group in release_groups(self.model)[: self.schedule.group]:
             release(self.model, group)
-        self.optimizer = new_optimizer(self.model, weight_decay)
+        self.optimizer = Adam(self.model.parameters(), weight_decay)
         self.optimizer.load_state_dict(state["optimizer"])
         self.random_state = {name: tensor.cpu() for name, tensor in state["random_state"].items()}
         return [*remarks, f"seed {self.seed}: resumed after epoch {self.schedule.epoch - 1}"]
@@ -86,7 +87,7 @@ class Instance:
     def release(self, group: int, weight_decay: float) -> None:
         """Make group number `group` (from 1) trainable, under a new optimizer."""
         release(self.model, release_groups(self.model)[group - 1])
-        self.optimizer = new_optimizer(self.model, weight_decay)
+        self.optimizer = Adam(self.model.parameters(), weight_decay)
 
 
 def new_instance(
@@ -116,16 +117,10 @@ def new_instance(
         model=model,
         forward=torch.compile(model) if compiled else model,
         schedule=FineTuningSchedule(groups=len(groups), **schedule),
-        optimizer=new_optimizer(model, weight_decay),
+        optimizer=Adam(model.parameters(), weight_decay),
         random_state=random_state,
         best={name: tensor.detach().clone() for name, tensor in model.state_dict().items()},
     )
-
-
-def new_optimizer(model: Network, weight_decay: float) -> torch.optim.Optimizer:
-    """Adam over what is trainable; the schedule sets the rate before every step."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.Adam(trainable, lr=0.0, weight_decay=weight_decay, fused=True)
 
 
 def _random_state() -> dict[str, Tensor]:

@@ -133,14 +133,11 @@ def train_epoch(
         real_BT = torch.arange(label_BTC.shape[1]) < host["rows"][:, None]
         labels.append(label_BTC[real_BT])
         for number, instance in enumerate(instances):
-            for parameters in instance.optimizer.param_groups:
-                parameters["lr"] = instance.schedule.learning_rate(step, len(order))
             with instance.randomness(), job.autocast():
                 prediction_BTC = instance.forward(batch)
             loss = ccc_loss(prediction_BTC, label_BTC, batch.get("mask"))
             loss.backward()  # type: ignore[no-untyped-call]
-            instance.optimizer.step()
-            instance.optimizer.zero_grad(set_to_none=True)
+            instance.optimizer.step(instance.schedule.learning_rate(step, len(order)))
             losses[number].append(loss.detach())
             predictions[number].append(prediction_BTC.detach().float()[real_BT])
         if (step + 1) % check_every == 0 or step + 1 == len(order):

@@ -213,7 +213,7 @@ def set_determinism(precision: str, device: torch.device) -> None:
     """Same bytes every time on a CPU and, with `float32`, on a GPU; the fast GPU modes may pick other kernels from run to run."""
     exact = device.type == "cpu" or precision == "float32"
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(exact, warn_only=True)
+    torch.set_deterministic_debug_mode("warn" if exact else "default")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not exact
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "float32"
