@@ -114,7 +114,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     writer = csv.DictWriter(written, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow(row | {"corrupt_names": " ".join(row["corrupt_names"])})
+        rounded = {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
+        writer.writerow(rounded | {"corrupt_names": " ".join(row["corrupt_names"])})
     return written.getvalue()
 
 
