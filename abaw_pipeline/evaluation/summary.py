@@ -1,0 +1,120 @@
+"""Say where the results are and what they score; after a failure, which jobs failed and how to go on."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from abaw_pipeline.evaluation.instances import TARGETS
+from abaw_pipeline.evaluation.results import Results
+
+CONTINUE = "snakemake --cores 8 --rerun-incomplete submission"
+STAGES = (
+    ("trials.csv", "table of trials"),
+    ("audit.csv", "audit"),
+    ("dataset/index.json", "dataset"),
+    ("selection.json", "selection"),
+    ("submission/submission.zip", "submission"),
+    ("report/index.html", "report"),
+)
+FAILED_RULE = re.compile(r"^Error in rule (?P<rule>[^\s:,]+)")
+JOB_DETAIL = re.compile(r"^ {4}(?P<name>output|log): (?P<value>.*)$")
+LAST_LINES = 4
+
+
+@dataclass
+class Failure:
+    """A job that failed, as Snakemake's log tells it."""
+
+    rule: str
+    output: str = ""
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Lines to print, by heading."""
+
+    where: Sequence[tuple[str, str]]
+    scores: Sequence[str] = ()
+    missing: Sequence[str] = ()
+    failures: Sequence[Failure] = field(default_factory=list)
+
+
+def failures(log: str) -> list[Failure]:
+    """Failed jobs named in the text of a Snakemake log; a job that failed in every retry is named once."""
+    found: list[Failure] = []
+    current: Failure | None = None
+    for line in log.splitlines():
+        failed, detail = FAILED_RULE.match(line), JOB_DETAIL.match(line)
+        if failed:
+            current = Failure(failed["rule"])
+            found.append(current)
+        elif detail and current is not None:
+            value = detail["value"].removesuffix("(check log file(s) for error details)").strip()
+            setattr(current, detail["name"], value)
+        elif line and not line.startswith(" "):
+            current = None
+    return list({(failure.rule, failure.output): failure for failure in found}.values())
+
+
+def score_lines(results: Results) -> list[str]:
+    """One line per submission file: where it is from, and its CCC on test (when there is a truth) or on validation."""
+    selection = results.json("selection.json") or {}
+    scores = results.json("submission/scores.json") or {}
+    lines = []
+    for entry in selection.get("submissions", []):
+        own: dict[str, Any] = scores.get(entry["file"], {})
+        lines.append(
+            f"{entry['file']:<6} {entry['title']:<14} validation CCC {_three(entry['validation'])}"
+            + (f"   test CCC {_three(own)}" if own else "")
+        )
+    if lines:
+        lines.append("       (valence / arousal / mean; validation scores are those of chosen instances and flatter)")
+    return lines
+
+
+def _three(values: dict[str, Any]) -> str:
+    return " / ".join("–" if values.get(name) is None else f"{values[name]:.3f}" for name in (*TARGETS, "mean"))
+
+
+def summarise(results: Results, log: str = "") -> Summary:
+    """What to print about a results folder, and about a Snakemake run that failed."""
+    named = {"submission/submission.zip": "submission", "report/index.html": "report", "submission/scores.json": "scores"}
+    where = [(what, str(results.folder / path)) for path, what in named.items() if (results.folder / path).is_file()]
+    missing = [f"{what} ({results.folder / path})" for path, what in STAGES if not (results.folder / path).is_file()]
+    return Summary(where, score_lines(results) if where else [], missing, failures(log))
+
+
+def text(summary: Summary) -> str:
+    """The summary for people."""
+    lines = [""]
+    for failure in summary.failures:
+        lines.append(f"failed: {failure.rule}" + (f" ({failure.output})" if failure.output else ""))
+        log = Path(failure.log) if failure.log else None
+        if log is not None and log.is_file():
+            lines += [f"    {line}" for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]]
+            lines.append(f"    all of it: {log}")
+    lines += [f"{what:<11} {path}" for what, path in summary.where]
+    lines += [f"  {line}" for line in summary.scores]
+    if summary.missing:
+        lines.append(f"not there yet: {', '.join(summary.missing)}")
+    if summary.failures or summary.missing:
+        lines.append(f"to go on (finished jobs are kept): {CONTINUE}")
+    return "\n".join(lines)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `summary`."""
+    parser.add_argument("--results", type=Path, required=True, help="results folder")
+    parser.add_argument("--log", type=Path, help="Snakemake's log of a run that failed")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Print the summary."""
+    log = args.log.read_text(encoding="utf-8", errors="replace") if args.log and args.log.is_file() else ""
+    print(text(summarise(Results(args.results), log)))
