@@ -106,9 +106,6 @@ def write_trial(path: Path, data: TrialData, frames: NDArray[np.uint8] | Path | 
 def read_trial(path: Path) -> TrialData:
     """Read everything but the frames. Raises InputError when the file is absent, broken or of another version."""
     with open_trial(path) as file:
-        missing = [name for name in (*ARRAYS, "word_text") if name not in file] + [name for name in ATTRIBUTES if name not in file.attrs]
-        if missing:
-            raise InputError(f"{path}: no {', '.join(missing)}; run the dataset stage again")
         arrays = {name: file[name][()] for name in ARRAYS}
         return TrialData(
             trial=str(file.attrs["trial"]),
@@ -124,7 +121,16 @@ def read_trial(path: Path) -> TrialData:
 
 
 def open_trial(path: Path) -> h5py.File:
-    """Open a trial's file for reading, or raise InputError."""
+    """Open a trial's file for reading. Raises InputError when it is absent, broken, of another version or lacks a part."""
+    file = _opened(path)
+    missing = [name for name in (*ARRAYS, "word_text") if name not in file] + [name for name in ATTRIBUTES if name not in file.attrs]
+    if missing:
+        file.close()
+        raise InputError(f"{path}: no {', '.join(missing)}; run the dataset stage again")
+    return file
+
+
+def _opened(path: Path) -> h5py.File:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -139,7 +145,7 @@ def open_trial(path: Path) -> h5py.File:
 def check_trial(path: Path) -> list[str]:
     """What is wrong with a trial's file, in words; empty when it is valid. Reads everything but the frames."""
     try:
-        with open_trial(path) as file:
+        with _opened(path) as file:
             problems = _check_attributes(file) + _check_frames(file, path) + _check_arrays(file)
         return problems or _check_content(read_trial(path))
     except InputError as error:

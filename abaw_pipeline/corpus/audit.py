@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from abaw_pipeline.corpus.folds import shared_with_test
 from abaw_pipeline.corpus.trials import PARTITIONS, Trial, read_trials
 from abaw_pipeline.errors import InputError
 from abaw_pipeline.progress import progress
-from abaw_pipeline.store import TrialData, read_trial
+from abaw_pipeline.store import open_trial
 
 COLUMNS = (
     *("trial", "video", "partition", "group"),
@@ -56,19 +57,22 @@ class Audited:
     strips: NDArray[np.float32]
 
 
-def audited(trial: Trial, data: TrialData) -> Audited:
-    """The table row and the strips of a trial. Raises InputError when its file lacks a count."""
-    row = {"trial": trial.trial, "video": trial.video, "partition": trial.partition, "group": trial.group} | data.audit
+def audited(trial: Trial, path: Path) -> Audited:
+    """The table row and the strips of a trial, from its file. Raises InputError when that lacks a part or a count."""
+    with open_trial(path) as file:
+        counts = json.loads(str(file.attrs["audit"]))
+        time, rows, face_present, spans = (file[name][()] for name in ("time", "rows", "face_present", "word_time"))
+    row = {"trial": trial.trial, "video": trial.video, "partition": trial.partition, "group": trial.group} | counts
     try:
         row |= _shares(row)
         row = {name: row[name] for name in COLUMNS}
     except KeyError as error:
-        raise InputError(f"{trial.trial}: its file has no count {error}; run the dataset stage again") from None
-    kept = np.zeros(len(data.time), bool)
-    kept[data.rows] = True
-    heard = data.time <= row["sound_seconds"] if row["sound_track"] else np.zeros(len(data.time), bool)
-    said = word_index(data.time, data.word_time) >= 0
-    return Audited(row, np.stack([_binned(values) for values in (kept, data.face_present, heard, said)]))
+        raise InputError(f"{path}: no count {error}; run the dataset stage again") from None
+    kept = np.zeros(len(time), bool)
+    kept[rows] = True
+    heard = time <= row["sound_seconds"] if row["sound_track"] else np.zeros(len(time), bool)
+    said = word_index(time, spans) >= 0
+    return Audited(row, np.stack([_binned(values) for values in (kept, face_present, heard, said)]))
 
 
 def _shares(row: dict[str, Any]) -> dict[str, float]:
@@ -255,7 +259,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Write everything, then raise InputError when a count is above its limit."""
     trials = read_trials(args.trials)
-    found = [audited(trial, read_trial(args.datasets / f"{trial.trial}.h5")) for trial in progress(trials, "audit", len(trials), "trials")]
+    found = [audited(trial, args.datasets / f"{trial.trial}.h5") for trial in progress(trials, "audit", len(trials), "trials")]
     rows = [trial.row for trial in found]
     problems = exceeded(rows, Audit.model_validate_json(args.settings))
     write_text(args.output, table(rows))

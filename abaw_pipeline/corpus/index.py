@@ -14,6 +14,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from abaw_pipeline.atomic import write_json
 from abaw_pipeline.config import Folds
@@ -21,7 +22,7 @@ from abaw_pipeline.corpus.folds import assign_folds, shared_with_test
 from abaw_pipeline.corpus.trials import Trial, read_trials
 from abaw_pipeline.errors import InputError
 from abaw_pipeline.progress import progress
-from abaw_pipeline.store import FORMAT_VERSION, TrialData, read_trial
+from abaw_pipeline.store import FORMAT_VERSION, open_trial
 
 
 def describe(trial: Trial, path: Path, index: Path) -> dict[str, Any]:
@@ -31,39 +32,40 @@ def describe(trial: Trial, path: Path, index: Path) -> dict[str, Any]:
     `bert_sum_squares` add up all values of the word features as the network would see them, row by row, with zeros
     between words; there are `bert_rows` x `bert_dim` of them. They are 0 for a trial without words.
     """
-    data = read_trial(path)
-    named = (data.trial, data.video, data.partition, data.group)
+    with open_trial(path) as file:
+        named = tuple(str(file.attrs[name]) for name in ("trial", "video", "partition", "group"))
+        link = file.get("frames", getlink=True)
+        content = {
+            "rows": len(file["rows"]),
+            "frames": len(file["time"]),
+            "has_video": bool(file["face_present"][()].any()),
+            "has_logmel": len(file["logmel"]) > 0,
+            **word_sums(file["words"][()], file["word"][()]),
+        }
     if named != (trial.trial, trial.video, trial.partition, trial.group):
         raise InputError(f"{path}: made for {named}, but the table of trials says otherwise; run the dataset stage again")
-    with h5py.File(path, "r") as file:
-        link = file.get("frames", getlink=True)
-        linked = path.parent / link.filename if isinstance(link, h5py.ExternalLink) else None
-    return {
+    return content | {
         "trial": trial.trial,
         "video": trial.video,
         "partition": trial.partition,
         "group": trial.group,
         "subject": trial.subject,
         "path": Path(os.path.relpath(path, index.parent)).as_posix(),
-        "rows": len(data.rows),
-        "frames": len(data.time),
-        "sha256": checksum(path, linked),
-        "has_video": bool(data.face_present.any()),
-        "has_logmel": len(data.logmel) > 0,
-        **_word_sums(data),
+        "sha256": checksum(path, path.parent / link.filename if isinstance(link, h5py.ExternalLink) else None),
     }
 
 
-def _word_sums(data: TrialData) -> dict[str, Any]:
-    words, dimension = data.words.shape
-    rows_per_word = np.bincount(data.word[data.word >= 0], minlength=words).astype(np.float64)
-    vectors = data.words.astype(np.float64)
+def word_sums(vectors: NDArray[np.float16], word: NDArray[np.int32]) -> dict[str, Any]:
+    """Sums over the features of all rows, from vectors (W, D) and each row's word (N), without making the rows."""
+    words, dimension = vectors.shape
+    rows_per_word = np.bincount(word[word >= 0], minlength=words).astype(np.float64)
+    values = vectors.astype(np.float64)
     return {
         "has_bert": words > 0,
         "bert_dim": dimension,
-        "bert_rows": len(data.rows) if words else 0,
-        "bert_sum": float(rows_per_word @ vectors.sum(axis=1)),
-        "bert_sum_squares": float(rows_per_word @ (vectors**2).sum(axis=1)),
+        "bert_rows": len(word) if words else 0,
+        "bert_sum": float(rows_per_word @ values.sum(axis=1)),
+        "bert_sum_squares": float(rows_per_word @ (values**2).sum(axis=1)),
     }
 
 
