@@ -20,7 +20,7 @@ from abaw_pipeline.config import Features
 from abaw_pipeline.errors import InputError
 from abaw_pipeline.language.context import best_piece, pieces
 from abaw_pipeline.language.words import read_shard
-from abaw_pipeline.language import model_folder
+from abaw_pipeline.models import weights
 from abaw_pipeline.progress import Progress
 
 MARKS = ".,?-:!;…"
@@ -60,7 +60,7 @@ def load(folder: Path, layers: int, max_tokens: int) -> Encoder:
     """
     try:
         # Byte-level tokenizers (RoBERTa) take pre-split words only so; for others the option means nothing.
-        tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, add_prefix_space=True, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, add_prefix_space=True, local_files_only=True)  # type: ignore[no-untyped-call]
         model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: is not a model with tokenizer for transformers ({error})") from None
@@ -209,7 +209,7 @@ def main(args: argparse.Namespace) -> None:
     videos = read_shard(args.punctuated, ("text", "start", "end", "confidence", "punctuated", "sentence"))["videos"]
     if args.threads:
         torch.set_num_threads(args.threads)
-    encoder = load(model_folder.find(settings.model), settings.layers, settings.max_tokens)
+    encoder = load(weights.find(settings.model), settings.layers, settings.max_tokens)
     vectors = {}
     with Progress("embed", round(sum(content["seconds"] for content in videos.values()), 1), "s") as shown:
         # Video by video, so that a video's vectors do not depend on the others of its shard.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def pauses(seconds: float) -> Punctuator:
     """A full stop before every silence of `seconds` or longer, and behind the last word."""
 
     def marks(words: Sequence[dict[str, Any]]) -> list[str]:
-        gaps = [after["start"] - before["end"] for before, after in zip(words, words[1:], strict=False)]
+        gaps = [after["start"] - before["end"] for before, after in itertools.pairwise(words)]
         return ["." if gap >= seconds else "" for gap in [*gaps, seconds]][: len(words)]
 
     return marks
@@ -58,9 +59,9 @@ def load_engine(settings: Punctuation) -> Punctuator:
     if settings.engine == "pauses":
         return pauses(settings.pause_seconds)
     from abaw_pipeline.language import punctuation_model
-    from abaw_pipeline.language import model_folder
+    from abaw_pipeline.models import weights
 
-    return punctuation_model.load(model_folder.find(settings.model))
+    return punctuation_model.load(weights.find(settings.model))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

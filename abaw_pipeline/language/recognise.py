@@ -20,9 +20,9 @@ def load_engine(settings: Recognition) -> Recogniser:
     """The configured engine, with its model loaded. Only that engine's package is imported."""
     if settings.engine == "vosk":
         from abaw_pipeline.language.engines import vosk
-        from abaw_pipeline.language import model_folder
+        from abaw_pipeline.models import weights
 
-        return vosk.load(model_folder.find(settings.model))
+        return vosk.load(weights.find(settings.model))
     if settings.engine == "pocketsphinx":
         from abaw_pipeline.language.engines import pocketsphinx
 

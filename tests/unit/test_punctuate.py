@@ -153,7 +153,7 @@ def test_short_texts_get_the_package_s_marks(tmp_path: Path) -> None:
 
     from abaw_pipeline.language import punctuation_model
 
-    spoken = "so i said to her that it is a good day and she left".split()
+    spoken = ["so", "i", "said", "to", "her", "that", "it", "is", "a", "good", "day", "and", "she", "left"]
     expected = [label for _, label, _ in PunctuationModel(model=str(tiny_classifier(tmp_path))).predict(spoken)]
     assert punctuation_model.load(tmp_path)(said(*spoken)) == ["" if label == "0" else label for label in expected]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_a_line_time_is_spread_in_proportion_to_letters() -> None:
 def test_spread_words_touch_and_fill_the_line(texts: list[str], start: float, length: float) -> None:
     words = transcript.spread(" ".join(texts), start, start + length)
     assert [word.text for word in words] == texts
-    assert all(before.end == after.start for before, after in zip(words, words[1:], strict=False))
+    assert all(before.end == after.start for before, after in itertools.pairwise(words))
     if words:
         assert words[0].start == start
         assert words[-1].end == pytest.approx(start + length)

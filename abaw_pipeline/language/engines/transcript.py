@@ -111,7 +111,7 @@ def _captions(path: Path, text: str) -> Found:
         return found
     lines = text.splitlines()
     try:
-        captions = list(webvtt.from_buffer(iter(lines), format=path.suffix[1:]))
+        captions = webvtt.from_buffer(iter(lines), format=path.suffix[1:]).captions
     except (MalformedFileError, MalformedCaptionError) as error:
         raise InputError(f"{path}: is not {path.suffix[1:].upper()} ({error})") from None
     timed = sum("-->" in line for line in lines)
