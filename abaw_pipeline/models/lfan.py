@@ -44,6 +44,6 @@ class LeaderFollowerFusion(nn.Module):
         mixed_BTHMD = scores_BTHMM.softmax(dim=-1) @ v_BTHMD + v_BTHMD
         if present_BTM is not None:
             mixed_BTHMD = mixed_BTHMD * present_BTM[:, :, None, :, None]
-        followers_BTC = self.norm(self.dropout(self.output(mixed_BTHMD.transpose(2, 3).flatten(2))))
+        followers_BTC = self.norm(self.dropout(self.output(mixed_BTHMD.flatten(2))))
         out: Tensor = self.regressor(torch.cat([leader_BTC, followers_BTC], dim=-1))
         return out

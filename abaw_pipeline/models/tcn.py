@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 KERNEL = 5
@@ -20,16 +19,16 @@ class CausalBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, dilation: int, dropout: float) -> None:
         super().__init__()
         self.past = (KERNEL - 1) * dilation
-        self.conv1 = weight_norm(nn.Conv1d(inputs, outputs, KERNEL, dilation=dilation))
-        self.conv2 = weight_norm(nn.Conv1d(outputs, outputs, KERNEL, dilation=dilation))
+        self.conv1 = weight_norm(nn.Conv1d(inputs, outputs, KERNEL, dilation=dilation, padding=self.past))
+        self.conv2 = weight_norm(nn.Conv1d(outputs, outputs, KERNEL, dilation=dilation, padding=self.past))
         self.shortcut = nn.Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
         self.activation = nn.LeakyReLU()
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BCT: Tensor) -> Tensor:
-        """(B, inputs, T) -> (B, outputs, T)."""
-        y_BCT = self.dropout(self.activation(self.conv1(F.pad(x_BCT, (self.past, 0)))))
-        y_BCT = self.dropout(self.activation(self.conv2(F.pad(y_BCT, (self.past, 0)))))
+        """(B, inputs, T) -> (B, outputs, T). Convolutions pad both ends; cutting the last rows off leaves the causal ones."""
+        y_BCT = self.dropout(self.activation(self.conv1(x_BCT)[..., : -self.past]))
+        y_BCT = self.dropout(self.activation(self.conv2(y_BCT)[..., : -self.past]))
         out: Tensor = self.activation(y_BCT + self.shortcut(x_BCT))
         return out
 
