@@ -199,6 +199,8 @@ class Model(Section):
     """`ir50`, `ir_small`, or `timm/<name>`."""
     audio: str = "vggish"
     """`vggish` or `vgg_small`."""
+    tcn_width: float = Field(1.0, gt=0, le=4)
+    """Widths of the temporal layers relative to the report's; 0.25 suits the small backbones."""
     pretrained: bool = True
     """Load the backbones' pretrained weights (registry). False trains from scratch, with a warning."""
     folds: tuple[int, ...] = ()
