@@ -27,7 +27,7 @@ from abaw_pipeline import config
 from abaw_pipeline.atomic import write_text
 from abaw_pipeline.errors import InputError
 from abaw_pipeline.evaluation import bootstrap, figures, metrics
-from abaw_pipeline.evaluation.instances import TARGETS
+from abaw_pipeline.evaluation.instances import TARGETS, Instance
 from abaw_pipeline.evaluation.results import PAPER_FOLDS, PAPER_TEST, Results, pooled_validation, targets_of
 from abaw_pipeline.evaluation.select import per_fold, rank
 from abaw_pipeline.progress import Progress
@@ -35,6 +35,7 @@ from abaw_pipeline.progress import Progress
 TEMPLATE = "report.html.j2"
 STYLE_SHEET = "report.css"
 FILM_FRAMES = 7
+EMOTIONS = (*TARGETS, "both")
 WORDS = {"train": "training", "validation": "validation", "test": "test"}
 
 
@@ -50,11 +51,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """A table on the page. `numbers`: how many leading columns are text; the others align right."""
+    """A table on the page. `texts`: leading columns of text; the others align right. `stacks`: on a phone, a block per row."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     texts: int = 1
+    stacks: bool = False
 
 
 @dataclass
@@ -157,15 +159,17 @@ def embedded(results: Results, folder: str, alt: str) -> list[Picture]:
 
 
 def corpus_audit(results: Results) -> dict[str, Any]:
-    """The audit's table in short, its figure and its summary."""
-    table = results.table("audit.csv")
-    if table is None:
-        return {"missing": "audit.csv is absent: the audit stage has not run."}
+    """The audit's totals and findings (report/audit/audit.md), and its figure."""
     note = results.folder / "report" / "audit" / "audit.md"
+    if not note.is_file():
+        return {"missing": "The audit's summary (report/audit/audit.md) is absent: the audit stage has not run."}
+    lines = note.read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines if line.startswith("|") and "---" not in line]
+    findings = [line.removeprefix("- ").replace("**", "").replace("`", "") for line in lines if line.startswith("- ")]
     return {
-        "table": column_summary(table, "trial"),
-        "pictures": embedded(results, "audit", "What the audit counted, per trial: excluded rows, missing faces and repairs"),
-        "note": note.read_text(encoding="utf-8").strip() if note.is_file() else "",
+        "table": Table(cells[0], cells[1:]) if cells else None,
+        "findings": findings,
+        "pictures": embedded(results, "audit", f"The corpus, trial by trial. {'; '.join(findings[:4])}"),
     }
 
 
@@ -200,10 +204,7 @@ def table_one(results: Results, gallery: Gallery, settings: config.Settings) -> 
     scores: dict[str, dict[str, dict[int, list[float]]]] = {}
     bounds: dict[str, dict[str, dict[int, tuple[float, float]]]] = {}
     for target in targets_of(results.instances):
-        for (model, emotion, fold), group in sorted(
-            ranked.items(),
-            key=lambda item: (list(settings.models).index(item[0][0]) if item[0][0] in settings.models else 99, *item[0][1:]),
-        ):
+        for (model, emotion, fold), group in _in_order(results):
             if target not in group[0].targets:
                 continue
             values = [item.ccc[target] for item in group]
@@ -252,10 +253,17 @@ def table_one(results: Results, gallery: Gallery, settings: config.Settings) -> 
     return {"table": Table(columns, rows, texts=2), "over_folds": over, "pictures": pictures, "paper": licensed}
 
 
+def _in_order(results: Results) -> list[tuple[tuple[str, str, int], list[Instance]]]:
+    """Usable instances of each model, emotion and fold, best first, in the configuration's order of models."""
+    models = list(dict.fromkeys(item.model for item in results.instances))
+    ranked = rank(results.instances)
+    return sorted(ranked.items(), key=lambda item: (models.index(item[0][0]), EMOTIONS.index(item[0][1]), item[0][2]))
+
+
 def learning_curves(results: Results, gallery: Gallery) -> dict[str, Any]:
     """One figure per model, emotion and fold: chosen instance, other seeds, releases."""
     found = {}
-    for key, group in rank(results.instances).items():
+    for key, group in _in_order(results):
         histories = {item.seed: table for item in group if (table := results.history(item)) is not None}
         if group[0].seed in histories:
             found[key] = (group[0].seed, histories)
@@ -392,16 +400,14 @@ def submissions(results: Results, settings: config.Settings) -> dict[str, Any]:
     mapping = (results.json("submission/mapping.json") or {}).get("files", {})
     rows = []
     for entry in selection["submissions"]:
-        members = [f"{target}: {', '.join(member['instance'] for member in entry['members'][target])}" for target in TARGETS]
-        validation = entry["validation"]
+        members = [", ".join(member["instance"] for member in entry["members"][target]) for target in TARGETS]
         row = [entry["file"], entry["title"], entry["reason"], "; ".join(members)]
-        row += [f"{number(validation['valence'])} / {number(validation['arousal'])} / {number(validation['mean'])}"]
+        row += [" / ".join(number(entry["validation"][name]) for name in (*TARGETS, "mean"))]
         if scores:
             own = scores.get(entry["file"], {})
             row += [" / ".join(number(own.get(name)) for name in (*TARGETS, "mean"))]
         rows.append([*row, "yes" if entry["file"] in mapping else "not written"])
-    triple = "valence / arousal / mean"
-    columns = ["file", "from", "why", "instances", f"validation CCC, {triple}", *([f"test CCC, {triple}"] if scores else []), "valid"]
+    columns = ["file", "from", "why", "instances", "validation CCC", *(["test CCC"] if scores else []), "valid"]
     repairs = results.table("submission/repairs.csv")
     repaired: Table | None = None
     if repairs is not None:
@@ -412,7 +418,7 @@ def submissions(results: Results, settings: config.Settings) -> dict[str, Any]:
             [[str(row[name]) for name in ("trial", "template_rows", "predicted_rows", "padded", "trimmed")] for _, row in once.iterrows()],
         )
     return {
-        "table": Table(columns, rows, texts=4),
+        "table": Table(columns, rows, texts=4, stacks=True),
         "number": selection["number"],
         "rule": selection["rule"],
         "rules": selection.get("rules", ""),
@@ -466,16 +472,12 @@ def headline(results: Results, notes: Sequence[str]) -> list[tuple[str, str, str
     scores = results.json("submission/scores.json") or {}
     entry = leading(results)
     if scores:
-        name = max(scores, key=lambda file: scores[file]["mean"])
-        tiles.append((number(scores[name]["mean"]), "test CCC, best submission", f"{name}; mean of valence and arousal"))
         first = next(iter(scores))
-        tiles.append(
-            (
-                number(scores[first]["mean"]),
-                f"test CCC of {first}",
-                f"valence {number(scores[first]['valence'])}, arousal {number(scores[first]['arousal'])}",
-            )
-        )
+        remark = f"valence {number(scores[first]['valence'])}, arousal {number(scores[first]['arousal'])}"
+        tiles.append((number(scores[first]["mean"]), f"test CCC of {first}", remark))
+        best = max(scores, key=lambda file: float(scores[file]["mean"]))
+        remark = f"{best}; known only because this corpus has its truth"
+        tiles.append((number(scores[best]["mean"]), f"test CCC, best of {len(scores)}", remark))
     if entry:
         validation = entry["validation"]
         remark = f"valence {number(validation['valence'])}, arousal {number(validation['arousal'])}"
