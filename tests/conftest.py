@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from abaw_pipeline.config import DemoCorpus
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -33,3 +35,14 @@ def models_folder() -> Path:
 def reference() -> Path:
     """Folder of reference numbers made with the authors' networks, windowing and schedule."""
     return _folder("ABAW_REFERENCE", "reference")
+
+
+@pytest.fixture(scope="session")
+def demo_corpus(tmp_path_factory: pytest.TempPathFactory) -> DemoCorpus:
+    """A tiny demo corpus, made once: 12 videos of about 3 s in `Path(demo_corpus.folder)`. Read only."""
+    from abaw_pipeline.corpus.demo.write import generate
+
+    folder = tmp_path_factory.mktemp("corpus") / "demo"
+    settings = DemoCorpus(folder=str(folder), videos=12, seconds=3.0)
+    generate(settings, folder, jobs=2)
+    return settings

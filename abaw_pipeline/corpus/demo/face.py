@@ -154,28 +154,28 @@ def shapes(person: Traits, shown: Expression, speaking: Floats, draw: np.random.
         angle = np.linspace(0.1, np.pi - 0.1, 14)
         outer = np.stack([width * np.cos(angle), 1.5 + height * np.sin(angle)])
         inner = np.stack([0.72 * width * np.cos(angle[::-1]), 14 + 0.45 * height * np.sin(angle[::-1])])
-        add(*np.concatenate([outer, inner], axis=1), hair)
+        add(*_ring(outer, inner), hair)
     angle = np.linspace(np.pi * 1.03, np.pi * 1.97, 14)
     outer = np.stack([(width + 2) * np.cos(angle), (height + 3) * np.sin(angle)])
     inner = np.stack([(width + 1) * np.cos(angle[::-1]), person.fringe * height * np.sin(angle[::-1])])
-    add(*np.concatenate([outer, inner], axis=1), hair)
+    add(*_ring(outer, inner), hair)
 
     # Eyes: arousal opens them, blinks close them.
     opening = np.clip(4.2 + person.eye_opening + 1.7 * arousal, 0.7, 8.5) * (1 - _blinks(shown.times, draw))[:, None]
     gaze = 1.2 * smooth(shown.times, draw)[:, None]
     for side in (-1, 1):
-        x = side * person.eye_gap
-        add(*ellipse(x, -7, person.eye_size, opening, 16), (245, 245, 245))
+        middle = side * person.eye_gap
+        add(*ellipse(middle, -7, person.eye_size, opening, 16), (245, 245, 245))
         seen = np.minimum(4.0, opening)
-        add(x + gaze + 4.0 * _COS, -7 + seen * _SIN, person.iris)
-        add(x + gaze + 2.0 * _COS, -7 + np.minimum(2.0, opening) * _SIN, (15, 15, 15))
+        add(middle + gaze + 4.0 * _COS, -7 + seen * _SIN, person.iris)
+        add(middle + gaze + 2.0 * _COS, -7 + np.minimum(2.0, opening) * _SIN, (15, 15, 15))
         lid = np.linspace(np.pi, 2 * np.pi, 9)
-        add(x + person.eye_size * np.cos(lid), -7 + opening * np.sin(lid), _shade(skin, 0.45), line=1)
+        add(middle + person.eye_size * np.cos(lid), -7 + opening * np.sin(lid), _shade(skin, 0.45), line=1)
         # Brows: arousal lifts them; bad feelings press the inner ends down.
         along = np.linspace(-1, 1, 6)
         lift = -18.5 - person.brow_height - 1.6 * arousal
         slant = -side * along * 2.0 * np.clip(valence, -2, 2)
-        add(x + along * (person.eye_size + 1.5), lift - slant - 1.5 * (1 - along**2), _shade(hair, 0.8), line=person.brow_weight)
+        add(middle + along * (person.eye_size + 1.5), lift - slant - 1.5 * (1 - along**2), _shade(hair, 0.8), line=person.brow_weight)
     if person.glasses:
         for side in (-1, 1):
             add(*ellipse(side * person.eye_gap, -6, person.eye_size + 4, 9.5, 18), (40, 40, 45), line=1)
@@ -221,7 +221,7 @@ def picture(behind: Image, drawn: list[Shape], frame: int, light: float) -> Imag
             cv2.polylines(canvas, [points], False, shape.colour, shape.line, cv2.LINE_AA, SHIFT)
         else:
             cv2.fillPoly(canvas, [points], shape.colour, cv2.LINE_AA, SHIFT)
-    return cv2.convertScaleAbs(canvas, alpha=light, beta=0)
+    return np.asarray(cv2.convertScaleAbs(canvas, alpha=light, beta=0), dtype=np.uint8)
 
 
 def crop(canvas: Image, number: int, jitter: tuple[int, int]) -> Image:
@@ -234,6 +234,12 @@ def crop(canvas: Image, number: int, jitter: tuple[int, int]) -> Image:
 
 _ANGLE = np.linspace(0, 2 * np.pi, 12, endpoint=False)
 _COS, _SIN = np.cos(_ANGLE), np.sin(_ANGLE)
+
+
+def _ring(outer: Floats, inner: Floats) -> tuple[Floats, Floats]:
+    """x and y of the area between two curves (2, n) that run in opposite directions."""
+    x, y = np.concatenate([outer, inner], axis=1)
+    return x, y
 
 
 def _shade(colour: Colour, factor: float) -> Colour:

@@ -59,7 +59,7 @@ def states(times: Floats, seed: int, video: str, subjects: list[str]) -> list[Ex
     Valence and arousal are uncorrelated within a video. Each person has a modest offset of their own; people of
     one video share part of their feelings.
     """
-    found = []
+    found: list[Expression] = []
     for number, subject in enumerate(subjects):
         draw = generator(seed, "state", video, str(number))
         valence, arousal = smooth(times, draw), smooth(times, draw)
@@ -76,7 +76,8 @@ def states(times: Floats, seed: int, video: str, subjects: list[str]) -> list[Ex
 
 def annotation(state: Expression) -> Floats:
     """Valence and arousal in [-1, 1] as annotated, three decimals: (n, 2)."""
-    return np.round(np.tanh(SPREAD * np.stack([state.valence, state.arousal], axis=1)), 3)
+    values: Floats = np.tanh(SPREAD * np.stack([state.valence, state.arousal], axis=1))
+    return values.round(3)
 
 
 def shown(state: Expression, channel: str, noise: float, draw: np.random.Generator) -> Expression:
@@ -90,6 +91,5 @@ def shown(state: Expression, channel: str, noise: float, draw: np.random.Generat
 
 
 def _standard(values: Floats) -> Floats:
-    centred = values - values.mean()
-    spread = centred.std()
-    return centred / spread if spread > 0 else centred
+    centred: Floats = values - values.mean()
+    return centred / max(float(centred.std()), 1e-9)

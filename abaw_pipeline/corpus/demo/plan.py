@@ -89,7 +89,8 @@ def plan(settings: DemoCorpus) -> list[PlannedVideo]:
     """
     held_out = max(2, round(settings.videos * 0.2))
     validation = max(3, held_out)
-    partitions: list[Partition] = ["train"] * (settings.videos - held_out - validation) + ["validation"] * validation + ["test"] * held_out
+    sizes: dict[Partition, int] = {"train": settings.videos - held_out - validation, "validation": validation, "test": held_out}
+    partitions = [partition for partition, size in sizes.items() for _ in range(size)]
     roles = {"train": troubles.TRAIN, "validation": troubles.VALIDATION, "test": troubles.TEST}
     counts = {"train": 0, "validation": 0, "test": 0}
     videos = []
@@ -166,15 +167,15 @@ def _video(settings: DemoCorpus, number: int, partition: Partition, planted: Seq
     """One video with the troubles `planted` in it."""
     draw = _draw(settings.seed, "video", str(number))
     fixed = [name for name in RATES if f"fps_{name}" in planted]
-    rate_name = fixed[0] if fixed else sorted(RATES)[number % len(RATES)]
-    rate = RATES[rate_name]
+    origin = number - 1 if "part_2" in planted else number
+    rate = RATES[fixed[0] if fixed else list(RATES)[origin % len(RATES)]]
     seconds = settings.seconds * (1 + LENGTH_SPREAD * draw.uniform(-1, 1))
     frames = round(seconds * rate)
     if "short_trial" in planted:
         frames = min(round(0.6 * settings.seconds * rate), SHORT_ROWS)
 
     part = next((part for part in ("part_1", "part_2") if part in planted), "")
-    source = _source_name(number - (part == "part_2"), rate)
+    source = _source_name(origin, rate)
     video = f"{source}-{part[-1]}" if part else source
     folder = ("batch1", "batch2")[number % 2]
     path = f"videos/new_vids/{video}.avi" if "avi" in planted else f"videos/{folder}/{video}.mp4"

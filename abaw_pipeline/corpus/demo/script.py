@@ -1,6 +1,7 @@
 """What the people of the demo corpus say: everyday sentences whose words go with valence and arousal.
 
-Each sentence is one that speech recognition gets mostly right from synthetic voices, its telling words above all.
+Each sentence is one whose telling words pocketsphinx recognises from most of the synthetic voices, or at least mistakes
+for the same words each time; most sentences tried were not.
 """
 
 from __future__ import annotations
@@ -10,19 +11,52 @@ import numpy as np
 CALM = {
     "bad": (
         "i feel sorry for them",
-        "my father is dead",
+        "i am sorry for your loss",
         "he lost his job",
         "she was sick and lonely",
-        "nobody wants to help",
-        "i am very sad",
+        "he was afraid and alone",
+        "she has a serious injury",
     ),
-    "plain": ("she walked down the street", "about seven people came", "in the morning we went to school", "there are several reasons"),
-    "good": ("thank you my friend", "i feel much better now", "she is a good friend", "it is a beautiful picture"),
+    "plain": (
+        "there are several reasons",
+        "there are several languages",
+        "in the middle of the road",
+        "there are seven windows",
+        "he works in the office",
+    ),
+    "good": (
+        "thank you my friend",
+        "she has a beautiful smile",
+        "it is a beautiful song",
+        "it is a beautiful garden",
+        "he has a gentle smile",
+        "we had a nice weekend",
+    ),
 }
 INTENSE = {
-    "bad": ("he was angry and afraid", "the war killed my father", "this is a serious problem", "this is terrible"),
-    "plain": ("this is the second question", "the system has several parts", "according to the report"),
-    "good": ("this is wonderful", "we are so happy", "it is really amazing", "everybody was laughing"),
+    "bad": (
+        "he was angry and afraid",
+        "this is a serious problem",
+        "there is a serious danger",
+        "she was afraid of the violence",
+        "the soldiers were afraid",
+        "he is angry and guilty",
+    ),
+    "plain": (
+        "in the morning we went to school",
+        "this is the second question",
+        "the paper is on the table",
+        "the train goes to the north",
+        "she works in the library",
+    ),
+    "good": (
+        "everybody was laughing",
+        "we are so happy",
+        "it is really amazing",
+        "this is wonderful",
+        "it is a beautiful picture",
+        "thank you for the music",
+    ),
 }
 PLAIN = 0.45
 """Valence this far to either side of 0 gives plain sentences (standard deviations)."""

@@ -56,10 +56,10 @@ MEANING: dict[Trouble, str] = {
 TRAIN: tuple[tuple[Trouble, ...], ...] = (
     ("left_right_pair", "fps_30"),
     ("plain_suffix_pair", "fps_25"),
-    ("part_1", "fps_29.97", "excluded_start"),
-    ("part_2", "fps_29.97", "excluded_middle"),
-    ("variable_rate", "fps_30", "missing_images"),
-    ("no_sound", "excluded_end"),
+    ("part_1", "excluded_start"),
+    ("part_2", "excluded_middle"),
+    ("variable_rate", "missing_images"),
+    ("no_sound", "fps_29.97", "excluded_end"),
     ("silence", "short_trial", "half_excluded"),
 )
 VALIDATION: tuple[tuple[Trouble, ...], ...] = (("more_images",), ("fewer_images",))

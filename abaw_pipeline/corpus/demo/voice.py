@@ -23,7 +23,7 @@ _SPEED, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
 _QUIET = 250
 """Samples below this (of 32767) at the ends of a phrase are cut off."""
 
-VOICES = ("f2", "f5", "m6", "f3", "m5")
+VOICES = ("f2", "f5", "m6", "f3", "klatt4")
 """Variants of the American voice that speech recognition understands best."""
 LEVEL = 0.06
 """Root mean square of a phrase spoken with a neutral state, full scale being 1."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import shutil
 from fractions import Fraction
 from functools import partial
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The folder, the settings and the number of processes."""
     parser.add_argument("--folder", required=True, help="where the corpus goes; empty, absent, or an earlier demo corpus")
     parser.add_argument("--settings", default="{}", help="the demo settings as JSON")
-    parser.add_argument("--jobs", type=int, default=1, help="videos made at a time (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="videos made at a time, at most one per core (default: %(default)s)")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -79,7 +80,7 @@ def generate(settings: DemoCorpus, folder: Path, jobs: int = 1) -> None:
     # imported everything costs next to nothing.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", __name__])
-    with context.Pool(min(jobs, len(videos)), maxtasksperchild=1) as pool:
+    with context.Pool(min(jobs, len(os.sched_getaffinity(0)), len(videos)), maxtasksperchild=1) as pool:
         made = pool.imap(partial(_make, settings, folder), videos, chunksize=1)
         records = dict(progress(made, "demo corpus", len(videos), "videos"))
     _write_test_set(videos, folder)
