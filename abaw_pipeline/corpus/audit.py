@@ -40,18 +40,18 @@ COLUMNS = (
     *("padded_samples", "trimmed_samples", "gap_samples", "overlap_samples", "unexplained_samples"),
     *("edge_padded_samples", "logmel_rows_repeated", "words", "word_coverage"),
 )
-BINS = 400
-"""Columns of a trial's strip in the figure."""
+BINS = 150
+"""Parts of a trial that its strip in the figure shows."""
 LABELLED = 60
 """With more trials than this the figure names partitions only."""
-STRIPS = ("annotated", "face found", "sound", "in a word")
+STRIPS = ("excluded", "no face", "no sound", "no word")
 NAMED = 6
 """Trials named per finding on the summary page."""
 
 
 @dataclass(frozen=True)
 class Audited:
-    """One trial: its row of the table, and its strips (4, BINS), each value the share of a bin's frames, from 0 to 1."""
+    """One trial: its row of the table, and its strips (4, BINS): which share of a bin's frames lacks what, from 0 to 1."""
 
     row: dict[str, Any]
     strips: NDArray[np.float32]
@@ -68,11 +68,11 @@ def audited(trial: Trial, path: Path) -> Audited:
         row = {name: row[name] for name in COLUMNS}
     except KeyError as error:
         raise InputError(f"{path}: no count {error}; run the dataset stage again") from None
-    kept = np.zeros(len(time), bool)
-    kept[rows] = True
-    heard = time <= row["sound_seconds"] if row["sound_track"] else np.zeros(len(time), bool)
-    said = word_index(time, spans) >= 0
-    return Audited(row, np.stack([_binned(values) for values in (kept, face_present, heard, said)]))
+    excluded = np.ones(len(time), bool)
+    excluded[rows] = False
+    unheard = time > (row["sound_seconds"] if row["sound_track"] else -1)
+    unsaid = word_index(time, spans) < 0
+    return Audited(row, np.stack([_binned(values) for values in (excluded, ~face_present, unheard, unsaid)]))
 
 
 def _shares(row: dict[str, Any]) -> dict[str, float]:
@@ -123,23 +123,24 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return written.getvalue()
 
 
+# What is looked for: words, how much of it a trial has (0: not found), and its unit, or "" where there is only yes and no.
 FINDINGS: tuple[tuple[str, Callable[[dict[str, Any]], float], str], ...] = (
-    ("rows excluded for -5", lambda row: row["excluded"], "{:.0f} rows"),
-    ("gaps of excluded rows between kept ones", lambda row: row["inner_gaps"], "{:.0f} gaps"),
-    ("rows with a single -5", lambda row: row["single_minus5"], "{:.0f} rows"),
-    ("frames without a face image", lambda row: row["missing_faces"], "{:.0f} frames"),
-    ("images that cannot be decoded", lambda row: row["corrupt_images"], "{:.0f} images"),
-    ("images beyond the last row, unused", lambda row: row["surplus_images"], "{:.0f} images"),
-    ("files among the images that are none, unused", lambda row: row["other_files"], "{:.0f} files"),
-    ("pictures slid against labels (`fidelity.rows: report`)", lambda row: row["slid_rows"], "{:.0f} rows"),
-    ("rows beyond the decoder's frames, times extrapolated", lambda row: row["times_extrapolated"], "{:.0f} rows"),
-    ("decoder frames beyond the last row, trimmed", lambda row: row["times_trimmed"], "{:.0f} frames"),
+    ("rows excluded for -5", lambda row: row["excluded"], "row"),
+    ("gaps of excluded rows between kept ones", lambda row: row["inner_gaps"], "gap"),
+    ("rows with a single -5", lambda row: row["single_minus5"], "row"),
+    ("frames without a face image", lambda row: row["missing_faces"], "frame"),
+    ("images that cannot be decoded", lambda row: row["corrupt_images"], "image"),
+    ("images beyond the last row, unused", lambda row: row["surplus_images"], "image"),
+    ("files among the images that are none, unused", lambda row: row["other_files"], "file"),
+    ("pictures slid against labels (`fidelity.rows: report`)", lambda row: row["slid_rows"], "row"),
+    ("rows beyond the decoder's frames, times extrapolated", lambda row: row["times_extrapolated"], "row"),
+    ("decoder frames beyond the last row, trimmed", lambda row: row["times_trimmed"], "frame"),
     ("variable frame rate", lambda row: row["variable_rate"], ""),
     ("no sound track", lambda row: not row["sound_track"], ""),
-    ("sound and picture lengths differ by over 0.1 s", lambda row: row["sound_gap_seconds"] * (row["sound_gap_seconds"] > 0.1), "{:.2f} s"),
-    ("silence put before or into the sound", lambda row: row["padded_samples"] + row["gap_samples"], "{:.0f} samples"),
-    ("sound before the first picture or held twice, cut", lambda row: row["trimmed_samples"] + row["overlap_samples"], "{:.0f} samples"),
-    ("rows after the last full log-mel window, which they repeat", lambda row: row["logmel_rows_repeated"], "{:.0f} rows"),
+    ("sound and picture lengths differ by over 0.1 s", lambda row: row["sound_gap_seconds"] * (row["sound_gap_seconds"] > 0.1), "s"),
+    ("silence put before or into the sound", lambda row: row["padded_samples"] + row["gap_samples"], "sample"),
+    ("sound before the first picture or held twice, cut", lambda row: row["trimmed_samples"] + row["overlap_samples"], "sample"),
+    ("rows after the last full log-mel window, which they repeat", lambda row: row["logmel_rows_repeated"], "row"),
     ("no recognised word", lambda row: row["words"] == 0, ""),
 )
 
@@ -155,9 +156,9 @@ def summary(rows: Sequence[dict[str, Any]], problems: Sequence[str], shared: Seq
     for name, amount, unit in FINDINGS:
         found = sorted(((float(amount(row)), row["trial"]) for row in rows if amount(row)), key=lambda pair: (-pair[0], pair[1]))
         if found:
-            named = ", ".join(f"{trial} ({unit.format(size)})" if unit else trial for size, trial in found[:NAMED])
+            named = ", ".join(f"{trial} ({_amount(size, unit)})" if unit else trial for size, trial in found[:NAMED])
             more = f", and {len(found) - NAMED} more" if len(found) > NAMED else ""
-            total = f", {unit.format(sum(size for size, _ in found))} in all" if unit else ""
+            total = f", {_amount(sum(size for size, _ in found), unit)} in all" if unit else ""
             lines.append(f"- **{name}**: {len(found)} of {len(rows)} trials{total}: {named}{more}")
     if shared:
         lines += ["", "## In the test set and outside it", "", *(f"- {group}" for group in shared)]
@@ -165,6 +166,10 @@ def summary(rows: Sequence[dict[str, Any]], problems: Sequence[str], shared: Seq
     if not problems:
         lines.append("All counts are within the limits of the `audit` settings.")
     return "\n".join(lines) + "\n"
+
+
+def _amount(size: float, unit: str) -> str:
+    return f"{size:.2f} s" if unit == "s" else f"{size:,.0f} {unit}{'' if size == 1 else 's'}"
 
 
 def _sum(column: str) -> Callable[[list[dict[str, Any]]], str]:
@@ -199,18 +204,23 @@ def _spread(values: list[int]) -> str:
 
 
 def figure(trials: Sequence[Audited]) -> Figure:
-    """One line per trial and one panel per strip, dark where all frames of a bin have it; lengths at the right."""
+    """One line per trial and one panel per strip, dark where frames lack something; lengths at the right."""
     count = len(trials)
-    tall = 1.2 + count * (0.19 if count <= LABELLED else 0.022)
+    tall = 1.4 + count * (0.19 if count <= LABELLED else 0.022)
     drawn = Figure(figsize=(12, max(3.0, tall)), layout="constrained")
     axes = drawn.subplots(1, len(STRIPS) + 1, sharey=True, width_ratios=[*([3] * len(STRIPS)), 2])
+    drawn.suptitle("What each trial lacks, over its course; shade: square root of the share of frames", fontsize=10)
     strips = np.stack([trial.strips for trial in trials])  # trials, strips, bins
+    frames = np.array([trial.row["frames"] for trial in trials])
     for number, name in enumerate(STRIPS):
-        axis = axes[number]
-        axis.imshow(strips[:, number], cmap="Greys", vmin=-0.08, vmax=1, aspect="auto", interpolation="nearest", extent=(0, 100, count, 0))
-        axis.set_title(f"{name}: {100 * strips[:, number].mean():.0f} %", fontsize=10)
+        axis, lacking = axes[number], strips[:, number]
+        # The root lets a few lacking frames of a long trial be seen; -0.07 keeps what lacks nothing apart from the page.
+        axis.imshow(np.sqrt(lacking), cmap="Greys", vmin=-0.07, vmax=1, aspect="auto", interpolation="nearest", extent=(0, 100, count, 0))
+        axis.set_title(f"{name}: {100 * np.average(lacking.mean(axis=1), weights=frames):.1f} % of frames", fontsize=10)
         axis.set_xlabel("% of the trial", fontsize=9)
         axis.set_xticks([0, 50, 100])
+        if count <= LABELLED:
+            axis.hlines(np.arange(1, count), 0, 100, color="white", linewidth=1.5)
     rows = [trial.row for trial in trials]
     _lengths(axes[-1], rows)
     sizes = [sum(row["partition"] == partition for row in rows) for partition in PARTITIONS]
@@ -239,7 +249,7 @@ def _named(edges: NDArray[np.int_]) -> tuple[list[float], list[str]]:
 def _lengths(axis: Any, rows: Sequence[dict[str, Any]]) -> None:
     """Bars of picture length; a line where the sound ends."""
     middle = np.arange(len(rows)) + 0.5
-    axis.barh(middle, [row["picture_seconds"] for row in rows], height=1.0, color="0.75")
+    axis.barh(middle, [row["picture_seconds"] for row in rows], height=0.8, color="0.75")
     heard = [(place, row["sound_seconds"]) for place, row in zip(middle, rows, strict=True) if row["sound_track"]]
     if heard:
         axis.vlines([end for _, end in heard], [at - 0.5 for at, _ in heard], [at + 0.5 for at, _ in heard], color="black", linewidth=1)
