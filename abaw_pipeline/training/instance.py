@@ -104,7 +104,7 @@ def new_instance(
 ) -> Instance:
     """An instance before its first epoch: `seed` drives its initial weights and its dropout; the first group is released."""
     torch.manual_seed(seed)
-    model = create().to(device=device, memory_format=torch.channels_last)
+    model = create().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     random_state = _random_state()
     groups = release_groups(model)
     freeze_trunks(model)

@@ -99,6 +99,7 @@ def main(args: argparse.Namespace) -> None:
         "visual": model.visual,
         "audio": model.audio,
         "image_size": training.crop,
+        "tcn_width": model.tcn_width,
         "bert_dim": partitions["train"].reader.bert_dim,
         "frozen_batchnorm": fidelity.frozen_batchnorm,
     }
