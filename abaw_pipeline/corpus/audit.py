@@ -253,7 +253,7 @@ def _lengths(axis: Any, rows: Sequence[dict[str, Any]]) -> None:
     heard = [(place, row["sound_seconds"]) for place, row in zip(middle, rows, strict=True) if row["sound_track"]]
     if heard:
         axis.vlines([end for _, end in heard], [at - 0.5 for at, _ in heard], [at + 0.5 for at, _ in heard], color="black", linewidth=1)
-    axis.set_title("length; line: sound ends", fontsize=10)
+    axis.set_title("length (line: sound)", fontsize=10)
     axis.set_xlabel("s", fontsize=9)
 
 
