@@ -18,7 +18,8 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from abaw_pipeline.__main__ import main as command
-from abaw_pipeline.config import DemoCorpus
+from abaw_pipeline.config import AffWild2Corpus, DemoCorpus
+from abaw_pipeline.corpus import affwild2
 from abaw_pipeline.corpus.demo import person, script, write
 from abaw_pipeline.corpus.demo.plan import PlannedTrial, PlannedVideo, files, folders, plan, template, trials
 from abaw_pipeline.corpus.demo.troubles import Trouble
@@ -325,3 +326,18 @@ def test_impossible_settings_are_refused(tmp_path: Path, arguments: list[str], m
     assert command(["demo", "--folder", str(tmp_path / "demo"), *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "demo").exists()
+
+
+# The layout
+
+
+def test_the_aff_wild2_finder_finds_the_planned_trials(demo_corpus: DemoCorpus) -> None:
+    """The demo is in the official layout, so it can stand in for a real copy."""
+    found = affwild2.trials(AffWild2Corpus(folder=demo_corpus.folder))
+    planned = trials(demo_corpus)
+    assert [(trial.trial, trial.video, trial.partition, trial.group) for trial in found] == [
+        (trial.trial, trial.video, trial.partition, trial.group) for trial in planned
+    ]
+    for ours, theirs in zip(planned, found, strict=True):
+        assert (theirs.video_path, theirs.faces, theirs.annotation) == (ours.video_path, ours.faces, ours.annotation)
+    assert affwild2.template(AffWild2Corpus(folder=demo_corpus.folder)) == template(demo_corpus)
