@@ -34,6 +34,7 @@ COMMANDS = {
     "validate": ("abaw_pipeline.evaluation.validate", "validate a submission file against the template"),
     "score": ("abaw_pipeline.evaluation.scores", "score submission files against a hidden truth"),
     "compare": ("abaw_pipeline.evaluation.compare", "paired bootstrap of two runs over trials"),
+    "ablation": ("abaw_pipeline.evaluation.ablation", "compare all models of a run with one of them"),
     "describe": ("abaw_pipeline.models.describe", "parameters, work and memory of the configured networks"),
     "models": ("abaw_pipeline.models.weights", "list or fetch the pretrained models that a configuration needs"),
 }

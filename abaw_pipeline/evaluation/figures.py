@@ -144,10 +144,10 @@ def trial_curve(
     film: Sequence[tuple[float, NDArray[np.uint8] | None]],
     xlabel: str = "seconds",
 ) -> Figure:
-    """Prediction against label over time, gaps left open, with face frames under the curve (time, image or None)."""
+    """Prediction against label over time, gaps left open, with face frames under the curve (time, image or None, which shows crossed)."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=WIDE if film else (WIDE[0], 2.3))
-        axes = figure.subplots()
+        axes, *below = figure.subplots(2 if film else 1, 1, squeeze=False, height_ratios=[3.2, 1] if film else None)[:, 0]
         x, drawn = _thinned(seconds, [label, prediction])
         axes.plot(x, drawn[0], color=INK, linewidth=1.8, label="label")
         axes.plot(x, drawn[1], color=COLOURS[1], linestyle="--", linewidth=1.6, label="prediction")
@@ -155,19 +155,23 @@ def trial_curve(
         axes.set(title=title, ylabel="value", ylim=(-1.05, 1.05), xlim=(seconds[0], max(seconds[-1], seconds[0] + 1e-3)))
         axes.set_yticks([-1, -0.5, 0, 0.5, 1])
         axes.set_xlabel(xlabel)
-        if film:
-            low = -1.05
-            width, gap = 1 / len(film), 0.012
-            for place, (time, image) in enumerate(film):
-                axes.plot([time], [low], marker="|", color=INK, markersize=9, clip_on=False)
-                inset = axes.inset_axes((place * width + gap / 2, -0.72, width - gap, 0.42))
-                inset.set_axis_off()
-                if image is None:
-                    inset.text(0.5, 0.5, "no face", ha="center", va="center", fontsize=7.5, transform=inset.transAxes)
-                else:
-                    inset.imshow(image, interpolation="nearest")
+        for strip in below:
+            axes.plot([time for time, _ in film], [-1.05] * len(film), "|", color=INK, markersize=9, clip_on=False)
+            strip.imshow(_filmstrip([image for _, image in film]), interpolation="nearest")
+            strip.set_axis_off()
         axes.legend(loc="lower right", bbox_to_anchor=(1.02, 0.97), ncols=2, handlelength=1.8, columnspacing=1.0)
     return figure
+
+
+def _filmstrip(images: Sequence[NDArray[np.uint8] | None], gap: int = 3) -> NDArray[np.uint8]:
+    """Square images side by side on white; a pale crossed square where there is no face."""
+    size = next((image.shape[0] for image in images if image is not None), 48)
+    strip = np.full((size, len(images) * (size + gap) - gap, 3), 255, dtype=np.uint8)
+    crossed = np.full((size, size, 3), 225, dtype=np.uint8)
+    crossed[np.arange(size), np.arange(size)] = crossed[np.arange(size), np.arange(size)[::-1]] = 150
+    for place, image in enumerate(images):
+        strip[:, place * (size + gap) : place * (size + gap) + size] = crossed if image is None else image
+    return strip
 
 
 def _thinned(x: NDArray[np.float64], series: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:

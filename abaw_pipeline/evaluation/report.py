@@ -34,7 +34,7 @@ from abaw_pipeline.progress import Progress
 
 TEMPLATE = "report.html.j2"
 STYLE_SHEET = "report.css"
-FILM_FRAMES = 7
+FILM_FRAMES = 8
 EMOTIONS = (*TARGETS, "both")
 WORDS = {"train": "training", "validation": "validation", "test": "test"}
 
@@ -222,7 +222,7 @@ def table_one(results: Results, gallery: Gallery, settings: config.Settings) -> 
             )
             count = f"{len(values)} of {wanted}"
             row = [target, label, str(fold), f"{number(best.ccc[target])} (seed {best.seed})"]
-            row += [f"{number(interval.low)} to {number(interval.high)}", spread, count]
+            row += [f"{number(interval.low)} – {number(interval.high)}", spread, count]
             rows.append(row + ([number(PAPER_FOLDS[target].get(model, {}).get(fold))] if licensed else []))
     pictures = []
     for target, by_model in scores.items():
@@ -249,7 +249,7 @@ def table_one(results: Results, gallery: Gallery, settings: config.Settings) -> 
             mean_best = fmean(max(values) for values in folds.values())
             mean_all = fmean(fmean(values) for values in folds.values())
             means.append([target, model, str(len(folds)), number(mean_best), number(mean_all), number(mean_best - mean_all)])
-    over = Table(("emotion", "model", "folds", "best, mean of folds", "all instances, mean", "owed to choosing"), means, texts=2)
+    over = Table(("emotion", "model", "folds", "best", "mean", "owed to choosing"), means, texts=2)
     return {"table": Table(columns, rows, texts=2), "over_folds": over, "pictures": pictures, "paper": licensed}
 
 

@@ -31,7 +31,9 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def make_results(root: Path, *, models: Iterable[str] = ("can", "lfan"), emotions: Iterable[str] = TARGETS, seeds: int = 2) -> Path:
+def make_results(
+    root: Path, *, models: Iterable[str] = ("can", "lfan"), emotions: Iterable[str] = TARGETS, folds: int = FOLDS, seeds: int = 2
+) -> Path:
     """Write `results`, `template.txt` and `truth` under `root`; returns the results folder."""
     generator = np.random.default_rng(3)
     results = root / "results"
@@ -56,13 +58,13 @@ def make_results(root: Path, *, models: Iterable[str] = ("can", "lfan"), emotion
     checksum = sha256((results / "dataset" / "index.json").read_bytes()).hexdigest()
     for model in models:
         for emotion in emotions:
-            for fold, names in validation.items():
+            for fold, names in list(validation.items())[:folds]:
                 for seed in range(seeds):
                     noise = QUALITY.get(model, 0.3) + 0.05 * fold + 0.04 * seed
                     folder = results / "runs" / model / emotion / f"fold{fold}" / f"seed{seed}"
                     write_instance(folder, (model, emotion, fold, seed), labels, names, tests, noise, checksum)
     expected = [
-        {"model": m, "emotion": e, "fold": k, "seed": s} for m in models for e in emotions for k in range(FOLDS) for s in range(seeds)
+        {"model": m, "emotion": e, "fold": k, "seed": s} for m in models for e in emotions for k in range(folds) for s in range(seeds)
     ]
     (results / "runs" / "expected.json").write_text(json.dumps({"instances": expected}))
     write_csv(results / "trials.csv", [{**trial, "video_path": "", "faces": "", "annotation": "", "template_rows": ""} for trial in trials])

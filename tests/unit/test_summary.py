@@ -1,0 +1,64 @@
+"""The end of a run says where things are; the end of a failed one, what failed and how to go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from abaw_pipeline.__main__ import main
+from abaw_pipeline.evaluation.results import Results
+from abaw_pipeline.evaluation.summary import failures, summarise, text
+from tests.unit.synthetic_results import make_results
+from tests.unit.test_select import run_select
+from tests.unit.test_submission import submit
+
+LOG = """
+[Mon Nov  3 06:00:00 2025]
+Error in rule logmel_of_video:
+    message: logmel: video7
+    jobid: 12
+    input: results/audio/video7.wav
+    output: results/logmel/video7.h5
+    log: {log} (check log file(s) for error details)
+    shell:
+        python -m abaw_pipeline logmel
+        (command exited with non-zero exit code)
+Trying to restart job 12.
+Error in rule logmel_of_video:
+    jobid: 12
+    output: results/logmel/video7.h5
+    log: {log} (check log file(s) for error details)
+Shutting down, this might take some time.
+    output: not a job's
+"""
+
+
+def test_failed_jobs_are_read_from_snakemakes_log_once(tmp_path: Path) -> None:
+    (failure,) = failures(LOG.format(log=tmp_path / "video7.log"))
+    assert (failure.rule, failure.output) == ("logmel_of_video", "results/logmel/video7.h5")
+    assert failure.log == str(tmp_path / "video7.log")
+
+
+def test_a_failed_run_shows_how_the_job_ended_and_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "video7.log").write_text("one\ntwo\nthree\nfour\nlogmel: results/audio/video7.wav: not a WAV file; delete it\n")
+    said = text(summarise(Results(tmp_path), LOG.format(log=tmp_path / "video7.log")))
+    assert "failed: logmel_of_video (results/logmel/video7.h5)" in said
+    assert "not a WAV file" in said and "one\n" not in said
+    assert "snakemake --cores 8 --rerun-incomplete submission" in said
+    assert "not there yet: table of trials" in said
+
+
+def test_a_finished_run_says_where_things_are_and_what_they_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = make_results(tmp_path)
+    assert run_select(results) == 0
+    assert submit(results, truth=True) == 0
+    for name in ("audit.csv", "report/index.html"):
+        (results / name).parent.mkdir(exist_ok=True)
+        (results / name).write_text("x\n")
+    capsys.readouterr()
+    assert main(["summary", "--results", str(results)]) == 0
+    said = capsys.readouterr().out
+    for name in ("submission/submission.zip", "report/index.html", "submission/scores.json"):
+        assert str(results / name) in said
+    assert said.count("test CCC 0.") == 4 and "to go on" not in said
