@@ -12,6 +12,7 @@ from abaw_pipeline.models.ir50 import IR50
 from abaw_pipeline.models.network import Encoder, Network
 from abaw_pipeline.models.small import SmallIR, SmallVGG
 from abaw_pipeline.models.tcn import TCN
+from abaw_pipeline.models.timm_backbone import TimmBackbone
 from abaw_pipeline.models.vggish import VGGish
 
 MODALITIES = ("video", "logmel", "bert")
@@ -90,12 +91,14 @@ def _backbone(
     return backbone, backbone.width
 
 
-def visual_backbone(name: str, image_size: int = 40) -> IR50 | SmallIR:
+def visual_backbone(name: str, image_size: int = 40) -> IR50 | SmallIR | TimmBackbone:
     """The backbone for pictures called `name`; ValueError if there is none."""
     if name == "ir50":
         return IR50(image_size)
     if name == "ir_small":
         return SmallIR(image_size)
+    if name.startswith("timm/"):
+        return TimmBackbone(name.removeprefix("timm/"))
     raise ValueError(f"unknown visual backbone {name!r}; known: ir50, ir_small, timm/<name>")
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import zip_longest
 
+from torch import nn
+
 from abaw_pipeline.models.network import Encoder, Network
 
 
@@ -18,7 +20,7 @@ def release_groups(model: Network) -> tuple[tuple[str, ...], ...]:
     where no modality has a backbone.
     """
     per_backbone = [
-        [tuple(_join(f"encoders.{name}.backbone", part) for part in group) for group in encoder.backbone.release]
+        [tuple(f"encoders.{name}.backbone.{part}".rstrip(".") for part in group) for group in _release(encoder.backbone)]
         for name, encoder in model.encoders.items()
         if isinstance(encoder, Encoder) and encoder.backbone is not None
     ]
@@ -41,5 +43,7 @@ def release(model: Network, group: Iterable[str]) -> None:
     model.train(model.training)
 
 
-def _join(parent: str, part: str) -> str:
-    return f"{parent}.{part}" if part else parent
+def _release(backbone: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """A backbone's own groups, relative to it; an empty path is the whole of it."""
+    groups: tuple[tuple[str, ...], ...] = backbone.release  # type: ignore[assignment]  # nn.Module's attributes are typed as modules
+    return groups
