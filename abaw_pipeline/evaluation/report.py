@@ -423,9 +423,17 @@ def submissions(results: Results, settings: config.Settings) -> dict[str, Any]:
         "rule": selection["rule"],
         "rules": selection.get("rules", ""),
         "repairs": repaired,
+        "post_processing": _post_processing(settings.submission),
         "paper_test": PAPER_TEST if settings.corpus == "affwild2" else None,
         "scores": bool(scores),
     }
+
+
+def _post_processing(settings: config.Submission) -> str:
+    """What was done to predictions before they were written, in words."""
+    steps = [f"Gaussian smoothing over {settings.smoothing:g} s"] if settings.smoothing > 0 else []
+    steps += ["scale and shift fitted on validation"] if settings.calibrate else []
+    return f"Post-processing: {', then '.join(steps)}." if steps else "No post-processing, as in the ABAW5 report."
 
 
 def cost(results: Results, gallery: Gallery) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from abaw_pipeline.__main__ import main
 from abaw_pipeline.config import Settings, as_json
@@ -55,6 +56,18 @@ def small(tmp_path: Path) -> Path:
     results = make_results(tmp_path, models=("can",), folds=1, seeds=1)
     assert run_select(results) == 0
     return results
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty figures, for tests of the page's words: drawing is most of a page's time."""
+
+    def save(figure: Figure, stem: Path) -> None:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        for suffix in (".svg", ".png"):
+            stem.with_name(stem.name + suffix).touch()
+
+    monkeypatch.setattr(figures, "save", save)
 
 
 def write(results: Path, settings: str = "{}") -> str:
@@ -127,19 +140,19 @@ def test_the_same_results_give_the_same_page_and_figures(small: Path) -> None:
     assert contents[0] == contents[1] and len(contents[0]) > 20
 
 
-def test_a_licensed_corpus_is_not_to_be_shared_and_stands_beside_the_paper(page: str, small: Path) -> None:
+def test_a_licensed_corpus_is_not_to_be_shared_and_stands_beside_the_paper(page: str, small: Path, undrawn: None) -> None:
     assert "Do not share" not in page and "synthetic" in page and "0.423" not in page
     licensed = write(small, as_json(Settings(corpus="affwild2")))
     assert licensed.index("Do not share this page") < licensed.index("<h2>")
     assert "0.423" in licensed
 
 
-def test_faces_are_shown_unless_declined(page: str, small: Path) -> None:
+def test_faces_are_shown_unless_declined(page: str, small: Path, undrawn: None) -> None:
     assert page.count("data:image/png") == 6
     assert "data:image/png" not in write(small, '{"report": {"frames": false, "bootstrap": 0}}')
 
 
-def test_parts_that_are_absent_are_named_instead(finished: Path, tmp_path: Path) -> None:
+def test_parts_that_are_absent_are_named_instead(finished: Path, tmp_path: Path, undrawn: None) -> None:
     (tmp_path / "empty").mkdir()
     text = write(tmp_path / "empty")
     for words in (
