@@ -298,13 +298,25 @@ def test_words_follow_valence() -> None:
 # Bad input
 
 
-def test_a_folder_with_other_files_is_refused_and_untouched(tmp_path: Path) -> None:
+@pytest.mark.parametrize("readme", [False, True])
+def test_a_folder_with_other_files_is_refused_and_untouched(tmp_path: Path, readme: bool) -> None:
     real = tmp_path / "videos" / "batch1" / "video1.mp4"
     real.parent.mkdir(parents=True)
     real.write_bytes(b"real")
-    with pytest.raises(InputError, match=r"holds files that the demo did not write.*video1\.mp4.*empty folder"):
+    if readme:
+        (tmp_path / write.MARKER).write_text("About this corpus")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=r"holds files that the demo did not write.*empty folder"):
         write.generate(DemoCorpus(videos=12, seconds=2), tmp_path)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [real]
+    assert sorted(tmp_path.rglob("*")) == before and real.read_bytes() == b"real"
+
+
+def test_an_earlier_demo_is_replaced_whole(tmp_path: Path) -> None:
+    write.generate(DemoCorpus(videos=13, seconds=2), tmp_path, jobs=2)
+    smaller = DemoCorpus(folder=str(tmp_path), videos=12, seconds=2)
+    write.generate(smaller, tmp_path, jobs=2)
+    assert {str(path) for path in tmp_path.glob("cropped_aligned/*")} == set(folders(smaller))
+    assert {str(path) for path in tmp_path.glob("videos/*/*")} == {str(tmp_path / video.path) for video in plan(smaller)}
 
 
 def test_a_file_in_the_folder_s_place_is_refused(tmp_path: Path) -> None:

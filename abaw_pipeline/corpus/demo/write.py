@@ -103,11 +103,12 @@ def _clear(folder: Path) -> None:
     """Remove an earlier demo corpus and mark the folder as one."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; demo.folder must name a folder")
-    if not (folder / MARKER).is_file():
+    marker = folder / MARKER
+    if not (marker.is_file() and marker.read_bytes() == MARKER_TEXT.encode()):
         foreign = next((path for path in folder.rglob("*") if path.is_file()), None) if folder.exists() else None
         if foreign is not None:
             raise InputError(f"{folder}: holds files that the demo did not write, such as {foreign}; give demo.folder an empty folder")
-        write_text(folder / MARKER, MARKER_TEXT)
+        write_text(marker, MARKER_TEXT)
     (folder / RECORD).unlink(missing_ok=True)
     for tree in TREES:
         shutil.rmtree(folder / tree, ignore_errors=True)
