@@ -39,6 +39,11 @@ class Alignment(BaseModel):
     window: Literal["ahead", "centred", "past"] = "ahead"
 
 
+ASSUMED_FPS = 30.0
+"""Frame rate of a trial without video."""
+SAMPLE_COUNTS = ("padded_samples", "trimmed_samples", "gap_samples", "overlap_samples", "unexplained_samples")
+
+
 @dataclass(frozen=True)
 class Rows:
     """Which frames a trial has, which of them are kept, and their labels."""
@@ -58,8 +63,8 @@ class Words:
     time: NDArray[np.float64]
 
 
-def rows_of(annotation: Path | None, template: Path | None, trial: str, decoder_frames: int, rows: str) -> Rows:
-    """Frames and kept rows: from the annotation, else from the template, else from the decoder's count.
+def rows_of(annotation: Path | None, template: Path | None, trial: str, decoder_frames: int | None, rows: str) -> Rows:
+    """Frames and kept rows: from the annotation, else from the template, else from the decoder's count (None without a video).
 
     `rows`: "kept" drops a row with any -5; "report" only one with two, as the authors do. Raises InputError when no row
     is left, or when the template has no row for the trial.
@@ -74,12 +79,15 @@ def rows_of(annotation: Path | None, template: Path | None, trial: str, decoder_
         label = values[kept]
         audit["single_minus5"] = int(((values == NOT_ANNOTATED).sum(axis=1) == 1).sum())
     else:
-        frames = decoder_frames
         if template is not None:
             images = read_template(template).get(trial)
             if images is None:
                 raise InputError(f"{template}: no row for the test trial {trial}; use the list and the template of one challenge edition")
             frames, audit["template_rows"] = int(images.max()), len(images)
+        elif decoder_frames is not None:
+            frames = decoder_frames
+        else:
+            raise InputError(f"{trial}: neither video, annotation nor template tells how long it is; give it one of these")
         kept = np.arange(frames, dtype=np.int64)
         audit["single_minus5"] = 0
     if not len(kept):
@@ -103,10 +111,18 @@ def _excluded(frames: int, kept: NDArray[np.int64]) -> dict[str, Any]:
 
 def fit_times(time: NDArray[np.float64], frames: int) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Times for exactly `frames` frames: trimmed, or continued with the median interval; and the counts of both."""
-    counts = {"times_extrapolated": max(0, frames - len(time)), "times_trimmed": max(0, len(time) - frames)}
+    counts = {"times_assumed": 0, "times_extrapolated": max(0, frames - len(time)), "times_trimmed": max(0, len(time) - frames)}
     interval = float(np.median(np.diff(time)))
     beyond = time[-1] + interval * np.arange(1, counts["times_extrapolated"] + 1)
     return np.concatenate([time[:frames], beyond]), counts
+
+
+def assumed_times(frames: int) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Times and facts of a trial without video: pictures alone say nothing of their rate, so it is assumed and counted."""
+    seconds = frames / ASSUMED_FPS
+    no_sound = dict.fromkeys(("sound_seconds", "offset_seconds", "edge_padded_samples", *SAMPLE_COUNTS), 0)
+    clock = {"fps": ASSUMED_FPS, "variable_rate": False, "times_assumed": frames, "times_extrapolated": 0, "times_trimmed": 0}
+    return np.arange(frames) / ASSUMED_FPS, clock | {"sound_track": False, "picture_seconds": seconds} | no_sound
 
 
 def fit_starts(starts: NDArray[np.int32], spectrum_rows: int) -> tuple[NDArray[np.int32], int]:
@@ -125,10 +141,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--group", required=True, help="trials of one group stay in one fold")
     parser.add_argument("--annotation", type=Path, help="annotation file; none for a test trial")
     parser.add_argument("--template", type=Path, help="submission template, which gives a test trial's length")
-    parser.add_argument("--timestamps", type=Path, required=True, help="HDF5 of the timestamps stage")
-    parser.add_argument("--record", type=Path, required=True, help="JSON of the wav stage")
-    parser.add_argument("--logmel", type=Path, required=True, help="HDF5 of the logmel stage")
-    parser.add_argument("--features", type=Path, required=True, help="HDF5 of the embed stage, with a group for the video")
+    parser.add_argument("--timestamps", type=Path, help="HDF5 of the timestamps stage; without it the trial has no video, sound or words")
+    parser.add_argument("--record", type=Path, help="JSON of the wav stage")
+    parser.add_argument("--logmel", type=Path, help="HDF5 of the logmel stage")
+    parser.add_argument("--features", type=Path, help="HDF5 of the embed stage, with a group for the video")
     parser.add_argument("--frames", type=Path, required=True, help="HDF5 of the frames stage; it is linked, not copied")
     parser.add_argument("--settings", required=True, help='JSON: {"rows": …, "window": …}')
     parser.add_argument("--output", type=Path, required=True, help="dataset/{trial}.h5 to write")
@@ -139,13 +155,23 @@ def main(args: argparse.Namespace) -> None:
     settings = Alignment.model_validate_json(args.settings)
     if args.annotation is None and args.partition != "test":
         raise InputError(f"{args.trial}: a trial for {args.partition} needs an annotation")
-    decoded, clock = _read_timestamps(args.timestamps)
-    rows = rows_of(args.annotation, args.template, args.trial, len(decoded), settings.rows)
-    time, counts = fit_times(decoded, rows.frames)
+    parts = (args.timestamps, args.record, args.logmel, args.features)
+    if None in parts and parts != (None,) * len(parts):
+        raise InputError(f"{args.trial}: give timestamps, record, logmel and features, or none of them for a trial without video")
+    if args.timestamps is None:
+        rows = rows_of(args.annotation, args.template, args.trial, None, settings.rows)
+        time, clock = assumed_times(rows.frames)
+        spectrum = np.empty((0, LOGMEL_BANDS), np.float16)
+        words = Words(np.empty((0, 0), np.float16), [], np.empty((0, 2)))
+    else:
+        decoded, clock = _read_timestamps(args.timestamps)
+        rows = rows_of(args.annotation, args.template, args.trial, len(decoded), settings.rows)
+        time, counts = fit_times(decoded, rows.frames)
+        spectrum, sound = _read_sound(args.logmel, args.record)
+        clock |= counts | sound
+        words = _read_words(args.features, args.video)
     face_present, faces = _read_faces(args.frames, rows.frames)
-    spectrum, sound = _read_sound(args.logmel, args.record)
     starts, repeated = fit_starts(logmel_starts(time[rows.kept], settings.window), len(spectrum))
-    words = _read_words(args.features, args.video)
     word = word_index(time[rows.kept], words.time)
     frame = rows.kept if settings.rows == "kept" else np.arange(len(rows.kept), dtype=np.int64)
     audit = {
@@ -155,8 +181,6 @@ def main(args: argparse.Namespace) -> None:
         "missing_faces_kept": int((~face_present[frame]).sum()),
         "slid_rows": int((frame != rows.kept).sum()),
         **clock,
-        **counts,
-        **sound,
         "logmel_rows_repeated": repeated,
         "words": len(words.text),
         "word_coverage": round(float((word >= 0).mean()), 6),
@@ -208,12 +232,14 @@ def _read_sound(path: Path, record: Path) -> tuple[NDArray[np.float16], dict[str
     """Log-mel rows (M, 64), none without sound, and lengths and repairs of the sound."""
     try:
         facts = json.loads(record.read_text(encoding="utf-8"))
-        kept = ("seconds", "picture_seconds", "offset_seconds", "padded_samples", "trimmed_samples")
-        counts = {"sound_track": bool(facts["track"])} | {name: facts[name] for name in kept}
+        lengths = {
+            "sound_seconds": facts["seconds"],
+            "picture_seconds": facts["picture_seconds"],
+            "offset_seconds": facts["offset_seconds"],
+        }
+        counts = {"sound_track": bool(facts["track"])} | lengths | {name: facts[name] for name in SAMPLE_COUNTS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{record}: not a record of the wav stage ({error}); run that stage again") from None
-    counts["sound_seconds"] = counts.pop("seconds")
-    counts |= {name: facts.get(name, 0) for name in ("gap_samples", "overlap_samples", "unexplained_samples")}
     with _opened(path, "logmel") as file:
         spectrum = file["logmel"][()].astype(np.float16)
         counts["edge_padded_samples"] = int(file.attrs["edge_padded_samples"])

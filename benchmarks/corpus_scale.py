@@ -111,14 +111,9 @@ def make_parts(folder: Path, name: str, frames: int) -> dict[str, Path]:
         file.create_dataset("frames", (frames, 48, 48, 3), np.uint8, chunks=(64, 48, 48, 3))
         file["face_present"] = np.random.default_rng(1).random(frames) > 0.05
         file.attrs.update({"images": frames, "surplus_images": 0, "other_files": 0, "corrupt": "[]"})
-    record = {
-        "track": True,
-        "seconds": seconds,
-        "picture_seconds": seconds,
-        "offset_seconds": 0.0,
-        "padded_samples": 0,
-        "trimmed_samples": 0,
-    }
+    record = {"track": True, "seconds": seconds, "picture_seconds": seconds, "offset_seconds": 0.0} | dict.fromkeys(
+        dataset.SAMPLE_COUNTS, 0
+    )
     parts["record"].write_text(json.dumps(record))
     return parts
 

@@ -64,9 +64,7 @@ def make_parts(
         "seconds": heard,
         "picture_seconds": picture,
         "offset_seconds": 0.0,
-        "padded_samples": 0,
-        "trimmed_samples": 0,
-    }
+    } | dict.fromkeys(dataset.SAMPLE_COUNTS, 0)
     parts["record"].write_text(json.dumps(record))
     parts["logmel"] = folder / f"{trial}.logmel.h5"
     rows = round(100 * (heard + 1)) - 2 if heard > 0 else 0

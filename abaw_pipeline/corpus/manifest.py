@@ -1,8 +1,8 @@
 """Any corpus as one CSV file: a row per trial, paths relative to the file's own folder.
 
 Columns `trial` and `partition` are needed; `video`, `faces`, `annotation` and `subject` may be left out or blank
-where there is nothing: without `faces` there is sound only, without `video` pictures only, without `annotation` a
-trial can only be a test trial.
+where there is nothing: without `faces` there is sound only, without `video` pictures only (at an assumed frame rate),
+without `annotation` a trial can only be a test trial.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ def trials(settings: ManifestCorpus) -> list[Trial]:
     if not found:
         raise InputError(f"{path}: no row after the header; add a row per trial")
     _unique(path, found)
+    endless = [trial.trial for trial in found if trial.video_path is None and trial.annotation is None and not settings.template]
+    if endless:
+        raise InputError(
+            f"{path}: no video, annotation or template tells how long these are: {', '.join(endless)}; give `manifest.template`"
+        )
     return in_order(_grouped(found))
 
 

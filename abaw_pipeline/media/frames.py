@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--annotation", type=Path, help="annotation file: its rows are the trial's frames")
     length.add_argument("--template", type=Path, help="submission template: its rows of this trial are the trial's frames")
-    parser.add_argument("--timestamps", type=Path, required=True, help="frame times; their number counts where neither of these is given")
+    parser.add_argument("--timestamps", type=Path, help="frame times; their number counts where neither of these is given")
     parser.add_argument("--output", type=Path, required=True, help="HDF5: `frames` (F, S, S, 3) uint8, `face_present` (F)")
     parser.add_argument("--settings", default="{}", help="JSON of the `frames` settings")
 
@@ -88,12 +88,14 @@ def main(args: argparse.Namespace) -> None:
         print(f"{args.faces}: {len(counts.corrupt)} images cannot be decoded ({shown_names}…); they count as no face", file=sys.stderr)
 
 
-def frame_count(trial: str, annotation: Path | None, template: Path | None, timestamps: Path) -> int:
+def frame_count(trial: str, annotation: Path | None, template: Path | None, timestamps: Path | None) -> int:
     """F: rows of the annotation (-5 included), else rows of the template, else pictures in the container."""
     if annotation is not None:
         return len(read_annotation(annotation)[0])
     if template is not None:
         return template_frames(template, trial)
+    if timestamps is None:
+        raise InputError(f"{trial}: neither video, annotation nor template tells how long it is; give it one of these")
     try:
         with h5py.File(timestamps, "r") as file:
             return len(file["time"])

@@ -148,7 +148,7 @@ def test_a_count_above_its_limit_is_an_error_after_everything_is_written(results
 
 
 def test_strips_show_the_share_of_frames_in_each_part():
-    strip = audit._binned(np.array([True] * 30 + [False] * 10))
-    assert strip[: 3 * audit.BINS // 4].min() == pytest.approx(1)
-    assert strip[3 * audit.BINS // 4 :].max() == pytest.approx(0)
+    strip = audit._binned(np.array([True] * 40 + [False] * 20))
+    assert strip[: 2 * audit.BINS // 3].min() == pytest.approx(1)
+    assert strip[2 * audit.BINS // 3 :].max() == pytest.approx(0)
     assert audit._binned(np.array([True, False] * 5000)).mean() == pytest.approx(0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from abaw_pipeline import dataset
 from abaw_pipeline.corpus.template import read_template
 from abaw_pipeline.dataset import fit_starts, fit_times, rows_of
 from abaw_pipeline.errors import InputError
@@ -135,6 +137,21 @@ def test_words_span_start_exclusive_to_end_inclusive(tmp_path):
     assert data.word_text == ["word0", "word1"]
 
 
+def test_a_trial_without_video_has_pictures_only_and_an_assumed_rate(tmp_path):
+    parts = make_parts(tmp_path, "pictures", planted(3), times=times(), images=range(FRAMES))
+    without = parts | dict.fromkeys(("record", "logmel", "features"))
+    make_dataset(parts, tmp_path / "dataset" / "pictures.h5")
+    output = tmp_path / "dataset" / "pictures.h5"
+    dataset.main(argparse.Namespace(**without | {"timestamps": None}, output=output, settings="{}"))
+    data = read_trial(output)
+    np.testing.assert_allclose(data.time, np.arange(FRAMES) / 30)
+    assert (len(data.logmel), set(data.logmel_start), len(data.words), set(data.word)) == (0, {-1}, 0, {-1})
+    assert (data.audit["times_assumed"], data.audit["sound_track"], data.audit["decoder_frames"]) == (FRAMES, False, None)
+    assert check_trial(output) == []
+    with pytest.raises(InputError, match="or none of them"):
+        dataset.main(argparse.Namespace(**without, output=output, settings="{}"))
+
+
 def test_fewer_times_than_rows_are_continued_and_counted(tmp_path):
     data = written(tmp_path, times=times(FRAMES - 3))
     np.testing.assert_allclose(data.time, times())
@@ -212,11 +229,9 @@ def test_frames_of_another_length_are_an_error(tmp_path):
     with h5py.File(parts["frames"], "a") as file:
         del file["face_present"]
         file["face_present"] = np.ones(FRAMES - 1, bool)
-    from abaw_pipeline import dataset
-
     args = {**parts, "output": tmp_path / "dataset" / "stale.h5", "settings": "{}"}
     with pytest.raises(InputError, match="run the frames stage again"):
-        dataset.main(type("Args", (), args)())
+        dataset.main(argparse.Namespace(**args))
 
 
 @pytest.mark.parametrize(
@@ -233,10 +248,8 @@ def test_a_broken_part_is_named_with_the_stage_to_run(tmp_path, part, content, m
     parts = make_parts(tmp_path, "one", planted(), times=times(), images=range(3))
     make_dataset(parts, tmp_path / "dataset" / "one.h5")
     parts[part].write_bytes(content)
-    from abaw_pipeline import dataset
-
     with pytest.raises(InputError, match=message) as raised:
-        dataset.main(type("Args", (), {**parts, "output": tmp_path / "dataset" / "two.h5", "settings": "{}"})())
+        dataset.main(argparse.Namespace(**parts, output=tmp_path / "dataset" / "two.h5", settings="{}"))
     assert str(parts[part]) in str(raised.value)
     assert not (tmp_path / "dataset" / "two.h5").exists()
 
@@ -263,7 +276,7 @@ def test_fitted_times_have_the_length_and_keep_what_is_known(steps, frames):
     assert len(fitted) == frames
     np.testing.assert_array_equal(fitted[:shared], known[:shared])
     assert (np.diff(fitted) > 0).all()
-    assert counts == {"times_extrapolated": max(0, frames - len(known)), "times_trimmed": max(0, len(known) - frames)}
+    assert counts == {"times_assumed": 0, "times_extrapolated": max(0, frames - len(known)), "times_trimmed": max(0, len(known) - frames)}
 
 
 @given(st.lists(st.integers(-100, 400), min_size=1), st.integers(96, 300))

@@ -46,7 +46,8 @@ def test_all_columns(folder):
 
 def test_columns_and_cells_that_are_not_there(folder):
     found = {
-        trial.trial: trial for trial in trials(manifest(folder, "trial,partition,video,faces\nsound,test,a.mp4,\npictures,test,,faces_b\n"))
+        trial.trial: trial
+        for trial in trials(manifest(folder, "trial,partition,video,faces,annotation\nsound,test,a.mp4,,\npictures,train,,faces_b,a.txt\n"))
     }
     assert (found["sound"].faces, found["sound"].video) == (None, "a")
     assert (found["pictures"].video_path, found["pictures"].video) == (None, "pictures")
@@ -54,7 +55,8 @@ def test_columns_and_cells_that_are_not_there(folder):
 
 
 def test_shared_videos_and_subjects_join_into_one_group(folder):
-    text = "trial,partition,video,subject,faces\n1,test,a.mp4,x,\n2,test,b.mp4,x,\n3,test,b.mp4,y,\n4,test,,y,faces_a\n5,test,,,faces_b\n"
+    text = "trial,partition,video,subject,faces,annotation\n1,test,a.mp4,x,,\n2,test,b.mp4,x,,\n3,test,b.mp4,y,,\n"
+    text += "4,train,,y,faces_a,a.txt\n5,train,,,faces_b,b.txt\n"
     groups = {trial.trial: trial.group for trial in trials(manifest(folder, text))}
     assert len({groups[name] for name in "1234"}) == 1
     assert groups["5"] == "5"
@@ -77,6 +79,7 @@ def test_a_byte_order_mark_and_spaces_are_harmless(folder):
         ("trial,partition,video\none,test,c.mp4\n", r"line 2: video .*c\.mp4 is no file"),
         ("trial,partition,faces\none,test,a.mp4\n", r"line 2: faces .*a\.mp4 is no folder"),
         ("trial,partition,video\none,train,a.mp4\n", "line 2: one is for train but has no annotation"),
+        ("trial,partition,faces\none,test,faces_a\n", "tells how long these are: one"),
         ("trial,partition,video\none,test,\n", "line 2: one has neither video nor faces"),
         ("trial,partition,video\none,test,a.mp4\none,test,b.mp4\n", "named twice: one"),
         ("trial,partition,video\none,test,a.mp4\ntwo,test,other/a.mp4\n", "two videos named a"),

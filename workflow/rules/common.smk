@@ -21,7 +21,7 @@ try:
 except (configuration.ConfigError, InputError) as problem:
     raise WorkflowError(str(problem)) from None
 
-VIDEOS = {trial.video: trial for trial in TRIALS.values()}
+VIDEOS = {trial.video: trial for trial in TRIALS.values() if trial.video_path}
 INSTANCES = configuration.instances(SETTINGS)
 INSTANCE_FILES = (
     "weights.safetensors",
@@ -100,11 +100,21 @@ def trial_faces(wildcards):
 
 
 def of_video(pattern):
-    """A function of wildcards that gives the file of the trial's video."""
-    return lambda wildcards: pattern.format(
-        video=TRIALS[wildcards.trial].video,
-        shard=shard_of(TRIALS[wildcards.trial].video),
-    )
+    """A function of wildcards that gives the file of the trial's video, or nothing for a trial of pictures alone."""
+
+    def file(wildcards):
+        trial = TRIALS[wildcards.trial]
+        if trial.video_path is None:
+            return []
+        return pattern.format(video=trial.video, shard=shard_of(trial.video))
+
+    return file
+
+
+def video_options(parts):
+    """The options that name what was made of a trial's video; none for a trial of pictures alone."""
+    names = ("timestamps", "record", "logmel", "features")
+    return " ".join(option(name, parts.get(name)) for name in names if parts.get(name))
 
 
 def seed_groups():

@@ -21,6 +21,7 @@ rule dataset_of_trial:
     params:
         settings=settings("dataset"),
         row_source=lambda wildcards, input: row_count_options(input),
+        of_video=lambda wildcards, input: video_options(input),
         video=lambda wildcards: TRIALS[wildcards.trial].video,
         partition=lambda wildcards: TRIALS[wildcards.trial].partition,
         group=lambda wildcards: TRIALS[wildcards.trial].group,
@@ -29,8 +30,7 @@ rule dataset_of_trial:
     shell:
         "python -m abaw_pipeline dataset --trial {wildcards.trial:q} --video {params.video:q}"
         " --partition {params.partition} --group {params.group:q} {params.row_source}"
-        " --timestamps {input.timestamps:q} --record {input.record:q} --logmel {input.logmel:q}"
-        " --features {input.features:q} --frames {input.frames:q} --settings {params.settings:q}"
+        " {params.of_video} --frames {input.frames:q} --settings {params.settings:q}"
         " --output {output:q} --threads {threads}"
         f"{LOGGED}"
 

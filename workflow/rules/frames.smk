@@ -18,12 +18,13 @@ rule frames_of_trial:
     params:
         settings=settings("frames"),
         row_source=lambda wildcards, input: row_count_options(input),
+        of_video=lambda wildcards, input: video_options(input),
         faces=lambda wildcards, input: option("faces", input.faces),
         images=images_seen,
     message:
         "frames: faces of {wildcards.trial}"
     shell:
         "python -m abaw_pipeline frames --trial {wildcards.trial:q} {params.faces} {params.row_source}"
-        " --timestamps {input.timestamps:q} --settings {params.settings:q} --output {output:q}"
+        " {params.of_video} --settings {params.settings:q} --output {output:q}"
         " --threads {threads}"
         f"{LOGGED}"
