@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -36,20 +37,29 @@ class Workspace:
     folder: Path
 
     def snakemake(self, *arguments: str, check: bool = True, timeout: float = 400) -> subprocess.CompletedProcess[str]:
-        """Run snakemake here with the tiny configuration."""
+        """Run snakemake here with the tiny configuration; all it says is in `stdout`."""
         environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": ""}
         command = [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", "--cores", "4", *arguments]
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
         if check and done.returncode:
-            raise AssertionError(f"{' '.join(command)}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}")
+            raise AssertionError(f"{' '.join(command)}\n{done.stdout[-8000:]}")
         return done
 
     def would_run(self, *arguments: str) -> Counter[str]:
         """Rules, with their counts, that a dry run would execute; targets that only collect are left out."""
         done = self.snakemake("-n", *arguments)
-        table = re.search(r"Job stats:\n(.*?)\ntotal ", done.stdout + done.stderr, flags=re.DOTALL)
+        table = re.search(r"Job stats:\n(.*?)\ntotal ", done.stdout, flags=re.DOTALL)
         if table is None:
-            assert "Nothing to be done" in done.stdout + done.stderr, done.stdout + done.stderr
+            assert "Nothing to be done" in done.stdout, done.stdout
             return Counter()
         rows = re.findall(r"^(\w+) +(\d+)$", table[1], flags=re.MULTILINE)
         targets = {"submission", "report", "dataset", "training", "audit", "frames", "logmel", "wav", "words", "demo", "selection"}
@@ -69,14 +79,9 @@ def copy_project(folder: Path) -> Workspace:
     return Workspace(folder)
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace whose submission is complete. Tests that change it put everything back (`restored`)."""
-    workspace = copy_project(tmp_path_factory.mktemp("finished") / "project")
-    settings = yaml.safe_dump(TINY["demo"], default_flow_style=True, width=1000).strip()
-    import json
-
-    generate = [
+def generate_corpus(workspace: Workspace) -> None:
+    """The demo's files, to be found by scanning as any Aff-Wild2 copy is."""
+    command = [
         sys.executable,
         "-m",
         "abaw_pipeline",
@@ -88,9 +93,23 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         "--settings",
         json.dumps(TINY["demo"]),
     ]
-    subprocess.run(generate, cwd=workspace.folder, check=True, capture_output=True, text=True)
-    assert settings
+    subprocess.run(command, cwd=workspace.folder, check=True, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace whose submission is complete. Tests that change it put everything back (`restored`)."""
+    workspace = copy_project(tmp_path_factory.mktemp("finished") / "project")
+    generate_corpus(workspace)
     workspace.snakemake("submission")
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def unstarted(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with a corpus and no results."""
+    workspace = copy_project(tmp_path_factory.mktemp("unstarted") / "project")
+    generate_corpus(workspace)
     return workspace
 
 

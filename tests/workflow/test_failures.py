@@ -1,0 +1,99 @@
+"""What goes wrong is said once, with file, row and remedy; nothing is left half-written; the rest goes on."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+ANNOTATIONS = "data/tiny/annotations/VA_Estimation_Challenge"
+
+
+@pytest.fixture
+def broken(unstarted, tmp_path):
+    """Break a file of the corpus for one test."""
+    saved = []
+
+    def breaking(path: Path, content: bytes) -> Path:
+        copy = tmp_path / f"saved{len(saved)}"
+        shutil.copy2(path, copy)
+        saved.append((path, copy))
+        path.write_bytes(content)
+        return path
+
+    yield breaking
+    for path, copy in saved:
+        shutil.copy2(copy, path)
+    shutil.rmtree(unstarted.folder / "results", ignore_errors=True)
+
+
+def test_an_unknown_setting_is_named_with_the_nearest_known_one(unstarted):
+    done = unstarted.snakemake("-n", "submission", "--config", "training={epoch: 3}", check=False)
+    assert done.returncode != 0
+    assert "training.epoch: unknown setting; did you mean 'epochs'?" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_missing_corpus_folder_is_named(unstarted):
+    done = unstarted.snakemake("-n", "submission", "--config", "affwild2={folder: data/nowhere}", check=False)
+    assert done.returncode != 0
+    assert "data/nowhere" in done.stdout and "affwild2" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_an_unreadable_video_fails_alone_and_says_so(unstarted, broken):
+    videos = sorted((unstarted.folder / "data/tiny/videos").rglob("*.mp4"))
+    broken(videos[0], b"this is no video\n" * 40)
+    done = unstarted.snakemake("wav", "--keep-going", check=False)
+    output = done.stdout
+    assert done.returncode != 0
+    assert videos[0].name in output and "Traceback" not in output
+    sounds = {path.stem for path in (unstarted.folder / "results/audio").glob("*.wav")}
+    assert videos[0].stem not in sounds
+    assert videos[1].stem in sounds, "one bad video must not stop the others"
+    assert not list((unstarted.folder / "results/audio").glob("*.part*"))
+    assert "wav_of_video" in output and "to go on" in output, "the summary names what failed and how to continue"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"valence;arousal\n0.1,0.2\n", "valence,arousal"),
+        (b"valence,arousal\n0.1,0.2\n0.3,high\n", "high"),
+        (b"valence,arousal\n0.1,0.2\n0.3,1.7\n", "1.7"),
+        (b"valence,arousal\n0.1\n", "line 2"),
+    ],
+)
+def test_a_bad_annotation_names_file_row_and_problem(unstarted, broken, content, expected):
+    path = broken(sorted((unstarted.folder / ANNOTATIONS / "Train_Set").glob("*.txt"))[0], content)
+    done = unstarted.snakemake("results/trials.csv", check=False)
+    output = done.stdout
+    assert done.returncode != 0
+    assert path.name in output and expected in output
+    assert not (unstarted.folder / "results/trials.csv").exists()
+
+
+def test_two_videos_of_one_name_are_both_listed(unstarted):
+    video = sorted((unstarted.folder / "data/tiny/videos").rglob("*.mp4"))[0]
+    twin = video.parents[1] / "twin" / video.name
+    twin.parent.mkdir()
+    shutil.copy2(video, twin)
+    try:
+        done = unstarted.snakemake("-n", "wav", check=False)
+    finally:
+        shutil.rmtree(twin.parent)
+    assert done.returncode != 0
+    assert video.parent.name in done.stdout and "twin" in done.stdout
+
+
+def test_counts_above_the_limits_stop_before_training(finished):
+    strict = finished.folder / "strict.yaml"
+    strict.write_text(yaml.safe_dump({"audit": {"max_excluded_share": 0.0}}))
+    try:
+        done = finished.snakemake("dataset", "--configfile", "tiny.yaml", "strict.yaml", check=False)
+        assert done.returncode != 0
+        assert "max_excluded_share" in done.stdout
+    finally:
+        strict.unlink()
+        finished.snakemake("submission")
