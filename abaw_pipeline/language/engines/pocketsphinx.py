@@ -29,6 +29,8 @@ def load() -> Recogniser:
     decoder = pocketsphinx.Decoder(loglevel="FATAL", **SEARCH)
 
     def recognise(video: str, sound: Iterator[bytes]) -> Recognised:
+        # Forgets the noise level that it followed through the video before.
+        decoder.reinit_feat()
         words: list[Word] = []
         for start, samples in utterances(sound):
             words += _decode(decoder, samples, start / RATE)
@@ -65,8 +67,7 @@ def quietest(samples: NDArray[np.int16], first: int, width: int) -> int:
 def _decode(decoder: pocketsphinx.Decoder, samples: NDArray[np.int16], offset: float) -> list[Word]:
     """Words of one utterance that begins at `offset` seconds.
 
-    Given whole (`full_utt`), an utterance is normalised by its own cepstral mean: nothing is carried over from the one
-    before. A hiss of one step, always the same, stands in for digital silence, whose logarithm would make every feature
+    Given whole (`full_utt`), an utterance is normalised by its own cepstral mean, not by that of the one before. A hiss of one step, always the same, stands in for digital silence, whose logarithm would make every feature
     NaN and the decoder answer with an invented word.
     """
     hiss = np.random.default_rng(0).integers(-1, 2, len(samples))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,9 @@ def load(folder: Path) -> Recogniser:
         raise InputError(f"{folder}: is not a Vosk model; give the folder that holds am/, conf/ and graph/") from None
 
     def recognise(video: str, sound: Iterator[bytes]) -> Recognised:
-        # A new recogniser per video: its speaker adaptation must not reach the next one.
+        # A new recogniser per video: its speaker adaptation must not reach the next one. Kaldi dithers the sound with the C
+        # library's random numbers: started anew, equal sound gives equal words.
+        ctypes.CDLL(None).srand(0)
         recogniser = vosk.KaldiRecognizer(model, RATE)
         recogniser.SetWords(True)
         words: list[Word] = []
