@@ -67,8 +67,9 @@ def quietest(samples: NDArray[np.int16], first: int, width: int) -> int:
 def _decode(decoder: pocketsphinx.Decoder, samples: NDArray[np.int16], offset: float) -> list[Word]:
     """Words of one utterance that begins at `offset` seconds.
 
-    Given whole (`full_utt`), an utterance is normalised by its own cepstral mean, not by that of the one before. A hiss of one step, always the same, stands in for digital silence, whose logarithm would make every feature
-    NaN and the decoder answer with an invented word.
+    Given whole (`full_utt`), an utterance is normalised by its own cepstral mean, not by that of the one before.
+    A hiss of one step, always the same, stands in for digital silence, whose logarithm would make every feature NaN and the
+    decoder answer with an invented word.
     """
     hiss = np.random.default_rng(0).integers(-1, 2, len(samples))
     decoder.start_utt()
