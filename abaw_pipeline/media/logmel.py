@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from abaw_pipeline.atomic import whole_file
-from abaw_pipeline.config import Logmel
 from abaw_pipeline.errors import InputError
 from abaw_pipeline.progress import Progress
 
@@ -92,12 +91,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wav", type=Path, required=True, help="mono 16 kHz PCM16")
     parser.add_argument("--record", type=Path, required=True, help="the JSON that the wav stage wrote beside it")
     parser.add_argument("--output", type=Path, required=True, help="HDF5: dataset `logmel` (M, 64) float16; M = 0 without a sound track")
-    parser.add_argument("--settings", default="{}", help="JSON of the `logmel` settings")
 
 
 def main(args: argparse.Namespace) -> None:
     """Write the spectrogram; sound is padded at its end by one second of its last sample, and the file says so."""
-    Logmel.model_validate_json(args.settings)
     try:
         track = bool(json.loads(args.record.read_text())["track"])
     except (OSError, ValueError, KeyError, TypeError):

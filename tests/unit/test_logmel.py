@@ -38,7 +38,7 @@ def write_wav(path: Path, samples: np.ndarray, rate: int = 16000) -> None:
 def run(folder: Path, samples: np.ndarray, track: bool = True) -> h5py.File:
     write_wav(folder / "a.wav", samples)
     (folder / "a.json").write_text(json.dumps({"track": track}))
-    logmel.main(argparse.Namespace(wav=folder / "a.wav", record=folder / "a.json", output=folder / "a.h5", settings="{}"))
+    logmel.main(argparse.Namespace(wav=folder / "a.wav", record=folder / "a.json", output=folder / "a.h5"))
     return h5py.File(folder / "a.h5")
 
 
@@ -147,7 +147,7 @@ def test_a_bad_wav_is_refused_and_nothing_is_written(tmp_path: Path, damage: str
         write_wav(path, np.zeros(40000))
         path.write_bytes(path.read_bytes()[:20000])
     with pytest.raises(InputError, match=r"a\.wav: .*run the wav stage again"):
-        logmel.main(argparse.Namespace(wav=path, record=tmp_path / "a.json", output=tmp_path / "a.h5", settings="{}"))
+        logmel.main(argparse.Namespace(wav=path, record=tmp_path / "a.json", output=tmp_path / "a.h5"))
     assert not (tmp_path / "a.h5").exists()
 
 
@@ -155,4 +155,4 @@ def test_a_bad_record_is_refused(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", np.zeros(16000))
     (tmp_path / "a.json").write_text("[]")
     with pytest.raises(InputError, match=r"a\.json"):
-        logmel.main(argparse.Namespace(wav=tmp_path / "a.wav", record=tmp_path / "a.json", output=tmp_path / "a.h5", settings="{}"))
+        logmel.main(argparse.Namespace(wav=tmp_path / "a.wav", record=tmp_path / "a.json", output=tmp_path / "a.h5"))
