@@ -29,7 +29,7 @@ STYLE: Any = {
     **{"axes.labelcolor": "#222", "xtick.color": "#333", "ytick.color": "#333", "legend.frameon": False},
     **{"lines.linewidth": 1.6, "figure.dpi": 160, "svg.fonttype": "path", "svg.hashsalt": "abaw", "figure.constrained_layout.use": True},
 }
-SMALL = (3.6, 2.6)
+SMALL = (3.1, 2.45)
 WIDE = (4.8, 2.8)
 # Dark, middle and light by turns, so that neighbours differ in grey too.
 COLOURS = ("#12436d", "#d9730d", "#3b8f5a", "#7a3b8f", "#b0282f", "#5d6b78")
@@ -125,7 +125,7 @@ def learning_curve(title: str, histories: Mapping[int, pd.DataFrame], chosen: in
             )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(title=title, xlabel="epoch", ylabel="CCC", ylim=limits)
-        figure.legend(loc="outside lower center", ncols=3, handlelength=1.6, columnspacing=1.2)
+        figure.legend(loc="outside lower center", ncols=3, handlelength=1.4, handletextpad=0.5, columnspacing=0.9, fontsize=8)
     return figure
 
 
@@ -188,7 +188,7 @@ def _thinned(x: NDArray[np.float64], series: Sequence[NDArray[np.float64]]) -> t
 def calibration(title: str, prediction: NDArray[np.float64], label: NDArray[np.float64]) -> Figure:
     """Where predictions and labels lie (darker: more rows), and the mean label for each tenth of the predictions."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.6, 3.5))
+        figure = Figure(figsize=(3.1, 3.15))
         axes = figure.subplots()
         edges = np.linspace(-1, 1, 41)
         density, _, _ = np.histogram2d(prediction, label, bins=(edges, edges))
@@ -199,12 +199,12 @@ def calibration(title: str, prediction: NDArray[np.float64], label: NDArray[np.f
         order = np.argsort(prediction, kind="stable")
         tenths = [part for part in np.array_split(order, 10) if part.size]
         x, y = [prediction[part].mean() for part in tenths], [label[part].mean() for part in tenths]
-        axes.plot(x, y, color=COLOURS[1], marker="s", markersize=4.5, label="mean label per tenth of predictions")
+        axes.plot(x, y, color=COLOURS[1], marker="s", markersize=4.5, label="mean label, by tenths")
         axes.set(title=title, xlabel="prediction", ylabel="label", xlim=(-1, 1), ylim=(-1, 1))
         axes.set_xticks([-1, -0.5, 0, 0.5, 1])
         axes.set_yticks([-1, -0.5, 0, 0.5, 1])
         axes.grid(False)
-        figure.legend(loc="outside lower center", ncols=2, handlelength=1.6, columnspacing=1.0, fontsize=7.5)
+        figure.legend(loc="outside lower center", ncols=2, handlelength=1.6, columnspacing=1.0)
     return figure
 
 
@@ -216,7 +216,7 @@ def per_trial(title: str, names: Sequence[str], values: NDArray[np.float64], poo
     with mpl.rc_context(STYLE):
         order = np.argsort(values, kind="stable")
         named = len(names) <= NAMED
-        figure = Figure(figsize=(3.6, max(2.2, 0.9 + 0.19 * len(names)) if named else 3.2))
+        figure = Figure(figsize=(3.1, max(2.2, 0.9 + 0.19 * len(names)) if named else 3.2))
         axes = figure.subplots()
         axes.axvline(0, color="#999", linewidth=0.8)
         axes.axvline(pooled, color=COLOURS[1], linestyle="--", label=f"all rows together: {pooled:.2f}")

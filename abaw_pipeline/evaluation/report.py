@@ -155,7 +155,7 @@ def column_summary(table: pd.DataFrame, name: str) -> Table:
 
 def embedded(results: Results, folder: str, alt: str) -> list[Picture]:
     """Figures that another stage left in report/{folder}."""
-    return [Picture(data_uri(path), alt, wide=True) for path in sorted((results.folder / "report" / folder).glob("*.svg"))]
+    return [Picture(data_uri(path), alt) for path in sorted((results.folder / "report" / folder).glob("*.svg"))]
 
 
 def corpus_audit(results: Results) -> dict[str, Any]:
