@@ -409,3 +409,10 @@ def test_the_command_lists_what_is_there_and_what_is_missing(tmp_path: Path, cap
 def test_looking_for_models_imports_no_torch() -> None:
     code = "import sys, abaw_pipeline.models.weights; print(sorted({'torch', 'numpy', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_the_guide_lists_every_model_and_checksum() -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text()
+    for model in weights.REGISTRY.values():
+        for name in (model.name, *model.also_known_as, *(part.sha256 for part in model.parts if part.sha256)):
+            assert f"`{name}`" in guide
