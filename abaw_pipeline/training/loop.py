@@ -83,6 +83,8 @@ def train(instances: Sequence[Instance], job: Job, record: Callable[[Instance], 
                 instance.epoch_seconds.append(seconds)
                 record(instance)
                 instance.save()
+                if instance.schedule.finished:
+                    progress.total -= instance.schedule.epochs - instance.schedule.epoch
                 progress.advance(1, f"CCC {instance.schedule.state.best:.3f}")
 
 

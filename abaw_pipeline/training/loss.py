@@ -31,6 +31,6 @@ def ccc_loss(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> 
     covariance = (from_x * from_y).sum(1) / rows
     variances = (from_x.square().sum(1) + from_y.square().sum(1)) / (rows - 1.0).clamp(min=1.0)
     denominator = variances + (mean_x - mean_y).square()
-    spread = denominator > CONSTANT
-    concordance = torch.where(spread, 2.0 * covariance / torch.where(spread, denominator, 1.0), 0.0)
+    constant = denominator <= CONSTANT  # false for NaN, which must show
+    concordance = torch.where(constant, 0.0, 2.0 * covariance / torch.where(constant, 1.0, denominator))
     return (1.0 - concordance).mean()

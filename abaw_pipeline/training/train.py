@@ -30,6 +30,8 @@ from abaw_pipeline.atomic import write_json
 from abaw_pipeline.errors import InputError
 from abaw_pipeline.models.create import create_model
 from abaw_pipeline.models.network import Network
+from abaw_pipeline.models.reference_names import load_reference_state_dict
+from abaw_pipeline.models.weights import find, load_state_dict
 from abaw_pipeline.sources import ROOT, command_sources
 from abaw_pipeline.training import checkpoint, loop, outputs
 from abaw_pipeline.training.augment import Assembly
@@ -38,6 +40,8 @@ from abaw_pipeline.training.instance import RESUME, Instance, new_instance
 from abaw_pipeline.training.loader import WindowLoader, WindowReader, frame_size, partition_windows
 
 LABEL_COLUMN = {"valence": 0, "arousal": 1}
+PRETRAINED = {"ir50": "res50_ir_0.887.pth", "vggish": "vggish-10086976.pth"}
+"""Backbones and the registry's names of their weights."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -243,16 +247,24 @@ def make_partitions(
 
 
 def build(about: dict[str, Any], pretrained: bool) -> Network:
-    """The network that `about` describes; its backbones' weights from the registry when `pretrained`."""
+    """The network that `about` describes; its backbones' weights from the registry when `pretrained` and there are any."""
     options = {name: value for name, value in about.items() if name not in ("name", "modalities")}
-    return create_model(about["name"], about["modalities"], **options)
+    network = create_model(about["name"], about["modalities"], **options)
+    if pretrained:
+        for modality, backbone in (("video", about["visual"]), ("logmel", about["audio"])):
+            if modality in about["modalities"] and backbone in PRETRAINED:
+                weights = load_state_dict(find(PRETRAINED[backbone]))
+                load_reference_state_dict(network.get_submodule(f"encoders.{modality}.backbone"), weights)
+    return network
 
 
 def find_warnings(fold: Fold, model: config.Model, training: config.Training, windows: int) -> list[str]:
     """What a reader of the results should know."""
     warnings = []
-    if not model.pretrained and set(model.modalities) & {"video", "logmel"}:
-        warnings.append("backbones are trained from scratch (pretrained: false)")
+    for modality, backbone in (("video", model.visual), ("logmel", model.audio)):
+        if modality in model.modalities and not (model.pretrained and backbone in PRETRAINED):
+            why = "the registry has no weights for it" if model.pretrained else "pretrained: false"
+            warnings.append(f"the backbone {backbone} is trained from scratch ({why})")
     for modality in model.modalities:
         lacking = sum(not getattr(trial, f"has_{modality}") for trial in fold.train)
         if lacking:

@@ -78,6 +78,12 @@ def test_a_window_with_hardly_any_row_has_a_finite_gradient(rows: int) -> None:
     assert torch.isfinite(prediction.grad).all()
 
 
+def test_what_is_no_number_shows_in_the_loss() -> None:
+    prediction = torch.rand(2, 5, 1)
+    prediction[0, 3] = torch.nan
+    assert ccc_loss(prediction, torch.rand(2, 5, 1)).isnan()
+
+
 def test_half_precision_is_summed_in_float32() -> None:
     y = torch.linspace(-1, 1, 300)[None]
     x = (y * 0.5 + 0.1).bfloat16()
