@@ -39,6 +39,9 @@ REPAIR_COLUMNS = ("trial", "template_rows", "predicted_rows", "padded", "trimmed
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 Series = dict[str, NDArray[np.float64]]
+"""Values of each trial, by frame number."""
+Place = tuple[str, int]
+"""Trial and frame number (from 0) of a row of the template."""
 
 
 def locations_of(table: pd.DataFrame) -> list[str]:
@@ -62,20 +65,18 @@ def by_trial(table: pd.DataFrame, column: str, source: str) -> Series:
     return series
 
 
-def fill(locations: Sequence[str], series: Series) -> NDArray[np.float64]:
-    """One value per image location: that frame's, or the trial's last where the trial has fewer."""
-    places = [split_location(location) for location in locations]
+def fill(places: Sequence[Place], series: Series) -> NDArray[np.float64]:
+    """One value per row of the template: that frame's, or the trial's last where the trial has fewer."""
     absent = dict.fromkeys(trial for trial, _ in places if not series.get(trial, np.empty(0)).size)
     if absent:
         raise InputError(f"the template has {len(absent)} trials without predictions: {', '.join(list(absent)[:10])}")
     return np.array([series[trial][min(frame, series[trial].size - 1)] for trial, frame in places])
 
 
-def repairs(locations: Sequence[str], lengths: Mapping[str, int]) -> list[dict[str, Any]]:
+def repairs(places: Sequence[Place], lengths: Mapping[str, int]) -> list[dict[str, Any]]:
     """One row per trial: rows of template and predictions, how many were padded and how many trimmed."""
     template: dict[str, list[int]] = {}
-    for location in locations:
-        trial, frame = split_location(location)
+    for trial, frame in places:
         template.setdefault(trial, []).append(frame)
     table = []
     for trial in [*template, *(name for name in lengths if name not in template)]:
@@ -182,6 +183,7 @@ def main(args: argparse.Namespace) -> None:
     times = row_times(args.index) if settings.smoothing > 0 else {}
     given = None if args.template == "none" else read_template(Path(args.template))
     template: list[str] = given or []
+    places: list[Place] = []
     table: list[dict[str, Any]] = []
     mapping: dict[str, Any] = {}
     files: list[Path] = []
@@ -197,14 +199,15 @@ def main(args: argparse.Namespace) -> None:
                 parts.append((member["weight"], by_trial(test, target, f"{args.runs / member['instance'] / 'test.csv'}")))
                 done.append({"target": target, **member, "post_processing": record})
             averaged[target] = _average(parts, entry["file"], target)
+        places = places or [split_location(location) for location in template]
         lengths = [{trial: values.size for trial, values in averaged[target].items()} for target in TARGETS]
         if lengths[0] != lengths[1]:
             raise InputError(
                 f"{entry['file']}: valence and arousal instances predict different trials or lengths; train them on one dataset"
             )
-        table += [{"file": entry["file"], **row} for row in repairs(template, lengths[0])]
+        table += [{"file": entry["file"], **row} for row in repairs(places, lengths[0])]
         path = args.output / entry["file"]
-        text = render(template, *(fill(template, averaged[target]) for target in TARGETS))
+        text = render(template, *(fill(places, averaged[target]) for target in TARGETS))
         write_valid(path, text, template)
         files.append(path)
         mapping[entry["file"]] = {

@@ -167,11 +167,11 @@ def test_values_are_clipped_and_zero_has_no_sign() -> None:
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.lists(st.integers(1, 9), min_size=4, max_size=4))
 def test_repairs_balance(template_rows: list[int], predicted: list[int]) -> None:
-    locations = [f"t{trial}/{frame:05d}.jpg" for trial, rows in enumerate(template_rows) for frame in range(1, rows + 1)]
+    places = [(f"t{trial}", frame) for trial, rows in enumerate(template_rows) for frame in range(rows)]
     series = {f"t{trial}": np.arange(rows, dtype=float) for trial, rows in enumerate(predicted)}
-    filled = submission.fill(locations, series)
-    assert len(filled) == len(locations)
-    for row in submission.repairs(locations, {trial: values.size for trial, values in series.items()}):
+    filled = submission.fill(places, series)
+    assert filled.tolist() == [min(frame, predicted[int(trial[1:])] - 1) for trial, frame in places]
+    for row in submission.repairs(places, {trial: values.size for trial, values in series.items()}):
         assert row["template_rows"] == row["predicted_rows"] + row["padded"] - row["trimmed"]
         assert min(row["padded"], row["trimmed"]) == 0
 
