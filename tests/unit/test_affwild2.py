@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from abaw_pipeline.__main__ import main
 from abaw_pipeline.config import AffWild2Corpus, Settings
 from abaw_pipeline.corpus import scan
 from abaw_pipeline.corpus.affwild2 import group_of, template, trials
@@ -191,27 +192,26 @@ def settings(root: Path, **affwild2: object) -> str:
     return json.dumps({"corpus": "affwild2", "affwild2": {"folder": str(root)} | affwild2})
 
 
-def run_scan(root: Path, output: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "abaw_pipeline", "scan", "--settings", settings(root), "--output", str(output)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def run_scan(root: Path, output: Path) -> int:
+    return main(["scan", "--settings", settings(root), "--output", str(output)])
 
 
 def test_scan_writes_the_table_that_read_trials_gives_back(root, tmp_path):
     output = tmp_path / "results" / "trials.csv"
-    assert run_scan(root, output).returncode == 0
+    assert run_scan(root, output) == 0
     rows = {row["trial"]: row for row in read_rows(output)}
     assert rows["118"]["rows"] == "3"
     assert (rows["video2_left"]["rows"], rows["video2_left"]["template_rows"]) == ("", "4")
     assert read_trials(output) == find_trials(Settings.model_validate_json(settings(root)))
 
 
-def test_scan_refuses_a_bad_annotation_and_writes_nothing(root, tmp_path):
+def test_scan_refuses_a_bad_annotation_and_writes_nothing(root, tmp_path, capsys):
     path = write(root / "annotations/VA_Estimation_Challenge/Train_Set/118.txt", "valence,arousal\n0,0\n0,2\n")
     output = tmp_path / "results" / "trials.csv"
-    done = run_scan(root, output)
-    assert done.returncode == 2
-    assert f"{path}, line 3" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert run_scan(root, output) == 2
+    said = capsys.readouterr().err
+    assert f"{path}, line 3" in said
+    assert "Traceback" not in said
     assert not output.exists()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from abaw_pipeline.config import Audit
 from abaw_pipeline.corpus import audit
 from abaw_pipeline.corpus.trials import COLUMNS
 from abaw_pipeline.errors import InputError
@@ -63,9 +64,16 @@ def rows(output: Path) -> dict[str, dict[str, str]]:
         return {row["trial"]: row for row in csv.DictReader(file)}
 
 
-def test_every_count_is_in_the_table(results, tmp_path):
-    run(results, tmp_path)
-    found = rows(tmp_path)
+@pytest.fixture(scope="module")
+def written(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one run within the limits writes."""
+    output = tmp_path_factory.mktemp("written")
+    run(results, output)
+    return output
+
+
+def test_every_count_is_in_the_table(written):
+    found = rows(written)
     assert list(found) == ["plain", "odd", "quiet"]
     expected: dict[str, Any] = {
         "partition": "validation",
@@ -106,9 +114,8 @@ def test_every_count_is_in_the_table(results, tmp_path):
     assert (found["quiet"]["sound_track"], found["quiet"]["sound_gap_seconds"], found["quiet"]["words"]) == ("False", "0.0", "0")
 
 
-def test_the_page_names_each_finding_with_its_trials(results, tmp_path):
-    run(results, tmp_path)
-    page = (tmp_path / "report" / "audit" / "audit.md").read_text()
+def test_the_page_names_each_finding_with_its_trials(written):
+    page = (written / "report" / "audit" / "audit.md").read_text()
     assert "| trials | 1 | 1 | 1 | 3 |" in page
     assert "- **rows excluded for -5**: 1 of 3 trials, 4 rows in all: odd (4 rows)" in page
     assert "- **no sound track**: 1 of 3 trials: quiet" in page
@@ -117,9 +124,8 @@ def test_the_page_names_each_finding_with_its_trials(results, tmp_path):
     assert len(page.splitlines()) < 60
 
 
-def test_the_figure_is_written_and_the_same_each_time(results, tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    run(results, first)
+def test_the_figure_is_written_and_the_same_each_time(results, written, tmp_path):
+    first, second = written, tmp_path
     run(results, second)
     for name in ("audit.csv", "report/audit/audit.md", "report/audit/audit.png", "report/audit/audit.svg"):
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
@@ -129,22 +135,34 @@ def test_the_figure_is_written_and_the_same_each_time(results, tmp_path):
     assert np.abs(pixels - pixels.mean(axis=2, keepdims=True)).max() < 3, "and it is grey"
 
 
-@pytest.mark.parametrize(
-    ("limit", "value", "message"),
-    [
-        ("max_excluded_share", 0.1, r"odd: excluded_share is 0\.2, above audit\.max_excluded_share = 0\.1"),
-        ("max_missing_faces_share", 0.2, r"odd: missing_faces_share is 0\.25"),
-        ("max_corrupt_images_share", 0.01, r"odd: corrupt_images_share is 0\.0555"),
-        ("max_length_repair_share", 0.1, r"odd: length_repair_share is 0\.2"),
-        ("max_sound_gap_seconds", 0.1, r"odd: sound_gap_seconds is 0\.42"),
-    ],
-)
-def test_a_count_above_its_limit_is_an_error_after_everything_is_written(results, tmp_path, limit, value, message):
-    with pytest.raises(InputError, match=message):
-        run(results, tmp_path, **{limit: value})
+LIMITS = {
+    "max_excluded_share": (0.1, "odd: excluded_share is 0.2, above audit.max_excluded_share = 0.1"),
+    "max_missing_faces_share": (0.2, "odd: missing_faces_share is 0.25"),
+    "max_corrupt_images_share": (0.01, "odd: corrupt_images_share is 0.0555"),
+    "max_length_repair_share": (0.1, "odd: length_repair_share is 0.2"),
+    "max_sound_gap_seconds": (0.1, "odd: sound_gap_seconds is 0.42"),
+}
+
+
+def test_counts_above_their_limits_are_an_error_after_everything_is_written(results, tmp_path):
+    with pytest.raises(InputError) as raised:
+        run(results, tmp_path, **{name: limit for name, (limit, _) in LIMITS.items()})
+    for _, message in LIMITS.values():
+        assert message in str(raised.value)
+    assert "plain" not in str(raised.value)
     assert len(rows(tmp_path)) == 3
     assert (tmp_path / "report" / "audit" / "audit.svg").is_file()
-    assert "above audit.max_" in (tmp_path / "report" / "audit" / "audit.md").read_text()
+    assert "above audit.max_excluded_share" in (tmp_path / "report" / "audit" / "audit.md").read_text()
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_each_limit_stands_alone(name):
+    row = {"trial": "a", "excluded_share": 0.5, "missing_faces_share": 0.5, "corrupt_images_share": 0.5}
+    row |= {"length_repair_share": 0.5, "sound_gap_seconds": 0.5}
+    everything = dict.fromkeys(LIMITS, 1.0)
+    assert audit.exceeded([row], Audit(**everything)) == []
+    assert audit.exceeded([row], Audit(**everything | {name: 0.5})) == [], "a limit may be reached"
+    assert len(audit.exceeded([row], Audit(**everything | {name: 0.4}))) == 1
 
 
 def test_strips_show_the_share_of_frames_in_each_part():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from abaw_pipeline.__main__ import main
 from abaw_pipeline.errors import InputError
 from abaw_pipeline.store import TrialData, check_trial, read_trial, write_trial
 
@@ -251,16 +250,16 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_tells_and_its_status_counts(path, tmp_path):
+def test_the_command_tells_and_its_status_counts(path, tmp_path, capsys):
     bad = tmp_path / "dataset" / "bad.h5"
     bad.write_bytes(path.read_bytes())
     with h5py.File(bad, "a") as file:
         file["rows"][1] = 0
         file.attrs["audit"] = json.dumps([])
-    command = [sys.executable, "-m", "abaw_pipeline", "check"]
-    assert subprocess.run([*command, path], check=False, capture_output=True).returncode == 0
-    done = subprocess.run([*command, path, bad], check=False, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert f"{path}: valid" in done.stdout
-    assert "attribute audit: not a JSON object" in done.stdout
-    assert "1 valid, 1 with problems" in done.stderr
+    assert main(["check", str(path)]) == 0
+    capsys.readouterr()
+    assert main(["check", str(path), str(bad)]) == 1
+    said = capsys.readouterr()
+    assert f"{path}: valid" in said.out
+    assert "attribute audit: not a JSON object" in said.out
+    assert "1 valid, 1 with problems" in said.err
