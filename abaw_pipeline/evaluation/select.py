@@ -34,7 +34,7 @@ from abaw_pipeline.evaluation.instances import TARGETS, Instance, expected_insta
 
 COLUMNS = (
     *("model", "emotion", "fold", "seed", "status", "valence_ccc", "arousal_ccc", "score", "rank", "chosen", "submissions"),
-    *("best_epoch", "epochs", "seconds", "note"),
+    *("best_epoch", "epochs", "note"),
 )
 LISTED = re.compile(r"(?P<model>[^/]+)/fold(?P<fold>\d+)(?:/seed(?P<seed>\d+))?")
 
@@ -206,8 +206,6 @@ def table(instances: Sequence[Instance], submissions: Sequence[Mapping[str, Any]
         values["chosen"] = int(places.get(item.key) == 1)
         values["submissions"] = " ".join(used.get(item.name, []))
         values |= {name: item.metrics.get(name, "") for name in ("best_epoch", "epochs")}
-        seconds = item.metrics.get("seconds")
-        values["seconds"] = f"{seconds:.1f}" if isinstance(seconds, int | float) else ""
         writer.writerow(values)
     return text.getvalue()
 

@@ -199,6 +199,8 @@ def main(args: argparse.Namespace) -> None:
                 parts.append((member["weight"], by_trial(test, target, f"{args.runs / member['instance'] / 'test.csv'}")))
                 done.append({"target": target, **member, "post_processing": record})
             averaged[target] = _average(parts, entry["file"], target)
+        if not template:
+            raise InputError("there is no test trial, so nothing to submit; the scores on validation stand in selection.csv")
         places = places or [split_location(location) for location in template]
         lengths = [{trial: values.size for trial, values in averaged[target].items()} for target in TARGETS]
         if lengths[0] != lengths[1]:

@@ -41,7 +41,7 @@ def make_results(
     trials = []
     for number in range(14):
         partition = "train" if number < 8 else "validation" if number < 11 else "test"
-        trial, rows = f"video{number:02d}", 120 + 20 * number
+        trial, rows = f"video{number:02d}", 60 + 10 * number
         labels[trial] = np.stack([smooth_signal(generator, rows), smooth_signal(generator, rows)], axis=1)
         trials.append({"trial": trial, "video": trial, "partition": partition, "group": trial, "subject": "", "rows": rows, "frames": rows})
         write_dataset(results / "dataset" / f"{trial}.h5", trial, partition, rows, labels[trial] if partition != "test" else None)

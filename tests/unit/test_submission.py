@@ -77,12 +77,12 @@ def test_padding_and_trimming_follow_the_template_and_are_counted(results: Path)
     template = results.parent / "template.txt"
     lines = template.read_text().splitlines()
     rows = sum(line.startswith("video13/") for line in lines)
-    lines = [line for line in lines if line != "video11/00340.jpg,," and not line.startswith("video12/")]
+    lines = [line for line in lines if line != "video11/00170.jpg,," and not line.startswith("video12/")]
     template.write_text("\n".join([*lines, f"video13/{rows + 1:05d}.jpg,,", f"video13/{rows + 2:05d}.jpg,,"]) + "\n")
     assert submit(results) == 0
     counted = {row["trial"]: row for row in table(results) if row["file"] == "1.txt"}
     assert (counted["video11"]["padded"], counted["video11"]["trimmed"]) == ("0", "1")
-    assert (counted["video12"]["trimmed"], counted["video12"]["note"]) == ("360", "not in the template")
+    assert (counted["video12"]["trimmed"], counted["video12"]["note"]) == ("180", "not in the template")
     assert (counted["video13"]["padded"], counted["video13"]["template_rows"]) == ("2", str(rows + 2))
     last = [line.split(",", 1)[1] for line in (results / "submission" / "1.txt").read_text().splitlines()[-3:]]
     assert len(set(last)) == 1
@@ -119,6 +119,13 @@ def test_without_a_template_the_predicted_rows_are_submitted(results: Path) -> N
     expected = read_template(results.parent / "template.txt")
     lines = (results / "submission" / "1.txt").read_text().splitlines()[1:]
     assert [line.split(",")[0] for line in lines] == expected
+
+
+def test_a_corpus_without_test_trials_has_nothing_to_submit(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (results / "runs").rglob("test.csv"):
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert submit(results, template="none") == 2
+    assert "no test trial" in capsys.readouterr().err
 
 
 def test_the_demo_scores_itself_against_the_truth(results: Path) -> None:
