@@ -33,11 +33,12 @@ def sound(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     names += [name + suffix for name, suffix in WITHOUT_WORDS.items()]
     for name in names:
         stem = name.rsplit(".", 1)[0]
-        assert (
-            main(["wav", "--video", str(clips / name), "--output", str(folder / f"{stem}.wav"), "--record", str(folder / f"{stem}.json")])
-            == 0
-        )
+        stage("wav", video=clips / name, output=folder / f"{stem}.wav", record=folder / f"{stem}.json")
     return folder
+
+
+def stage(name: str, **options: str | Path) -> None:
+    assert main([name, *(str(part) for option, value in options.items() for part in (f"--{option}", value))]) == 0
 
 
 def run(sound: Path, output: Path, videos: list[str], **settings: Any) -> dict[str, Any]:
@@ -90,8 +91,7 @@ def test_a_recording_that_ends_in_mid_speech_keeps_its_last_words(sound: Path, m
         cut.writeframes(file.readframes(int(end * 16000)))
     words = run(tmp_path, tmp_path / "cut.json", ["cut"], engine="vosk", model=model)["cut"]["words"]
     before = [word["text"] for word in whole[:number]]
-    assert [word["text"] for word in words][: len(before) - 2] == before[:-2]
-    assert len(words) >= len(before)
+    assert [word["text"] for word in words[: len(before) - 2]] == before[:-2]
     assert words[-1]["end"] > end - 0.2
     pieces = recognise.pieces(tmp_path / "cut.wav", 0.25)
     import vosk
@@ -108,10 +108,10 @@ def test_every_clip_passes_and_what_has_no_word_says_so(sound: Path, model: str,
     assert result["contempt"] == {"seconds": 0.0, "words": [], "note": "no sound"}
     if engine == "vosk":
         assert result["no_face"]["note"] == result["single_face"]["note"] == "no word recognised"
-        # A GRID sentence has six words; spelled letters come out poorly, commands and colours often right.
+        # A GRID sentence has six words; spelled letters come out poorly, the last word is clear.
         assert all(3 <= len(result[f"grid_{name}"]["words"]) <= 9 for name in GRID)
-        known = {"b": "bin", "l": "lay", "p": "place", "s": "set"}
-        assert sum(known[name[0]] == result[f"grid_{name}"]["words"][0]["text"] for name in GRID) >= 2
+        last = {"n": "now", "a": "again", "p": "please"}
+        assert sum(last[name[-1]] == result[f"grid_{name}"]["words"][-1]["text"] for name in GRID) >= 5
     for content in result.values():
         starts = [word["start"] for word in content["words"]]
         assert starts == sorted(starts)
@@ -128,24 +128,8 @@ def test_words_do_not_depend_on_the_shard(sound: Path, model: str, tmp_path: Pat
 def test_real_words_become_vectors(sound: Path, model: str, tmp_path: Path) -> None:
     clip = "talk_feifeili_clip1"
     words = run(sound, tmp_path / "words.json", [clip, "contempt"], engine="vosk", model=model)[clip]["words"]
-    texts = [
-        "--transcripts",
-        str(tmp_path / "words.json"),
-        "--output",
-        str(tmp_path / "sentences.json"),
-        "--settings",
-        '{"engine": "pauses"}',
-    ]
-    assert main(["punctuate", *texts]) == 0
-    features = [
-        "--punctuated",
-        str(tmp_path / "sentences.json"),
-        "--output",
-        str(tmp_path / "features.h5"),
-        "--settings",
-        '{"model": "minilm"}',
-    ]
-    assert main(["embed", *features]) == 0
+    stage("punctuate", transcripts=tmp_path / "words.json", output=tmp_path / "sentences.json", settings='{"engine": "pauses"}')
+    stage("embed", punctuated=tmp_path / "sentences.json", output=tmp_path / "features.h5", settings='{"model": "minilm"}')
     with h5py.File(tmp_path / "features.h5") as file:
         assert file[clip]["words"].shape == (len(words), 384)
         assert np.isfinite(file[clip]["words"][()]).all()

@@ -119,8 +119,9 @@ def test_a_video_s_words_do_not_depend_on_its_shard(tmp_path: Path, voice: np.nd
     write_wav(tmp_path / "audio" / "loud.wav", np.random.default_rng(0).normal(0, 6000, RATE))
     write_wav(tmp_path / "audio" / "silence.wav", quiet(1))
     alone = run(tmp_path, "a")
-    together = run(tmp_path, "loud", "silence", "a", name="other.json", chunk_seconds=1.7)
-    assert together["a"] == alone["a"]
+    write_wav(tmp_path / "audio" / "same.wav", voice)
+    together = run(tmp_path, "loud", "same", "silence", "a", name="other.json", chunk_seconds=1.7)
+    assert together["a"] == together["same"] == alone["a"]
     assert alone["a"]["words"]
 
 
@@ -196,5 +197,7 @@ def test_a_folder_that_is_no_vosk_model_is_named(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_is_not_chosen_is_not_imported() -> None:
-    code = "import sys, abaw_pipeline.language.recognise, abaw_pipeline.language.punctuate; print([n for n in ('torch','transformers','vosk','pocketsphinx') if n in sys.modules])"
+    heavy = "torch", "transformers", "vosk", "pocketsphinx"
+    stages = "abaw_pipeline.language.recognise, abaw_pipeline.language.punctuate, abaw_pipeline.language.coverage"
+    code = f"import sys, {stages}; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
