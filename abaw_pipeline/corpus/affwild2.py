@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,9 @@ VIDEO_SUFFIXES = (".mp4", ".avi")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 IMAGES_FOLDER = "cropped_aligned"
 ANNOTATION_FOLDERS: tuple[tuple[Partition, str], ...] = (("train", "Train_Set"), ("validation", "Validation_Set"))
+IMAGES_LISTED = 20
+"""A folder with more images than this before anything else is one of images, and not listed further."""
+PROBLEMS_SHOWN = 20
 _VALENCE_AROUSAL = re.compile(r"(?i)(?<![a-z])va(?![a-z])|valence")
 _TEST_LIST = re.compile(r"(?i).*valence.*arousal.*test_?set_?release.*\.txt")
 _TEMPLATE = re.compile(r"(?i).*(?<![a-z])va_test_?set_?sample.*\.txt")
@@ -75,7 +79,9 @@ def trials(settings: AffWild2Corpus) -> list[Trial]:
     if problems:
         raise InputError(
             f"{root}: each trial needs exactly one video (.mp4 or .avi, named like the trial, or without its _left/_right) and a folder of "
-            f"images. Add, rename or remove files, or name the folders under `affwild2:`.\n" + "\n".join(problems)
+            f"images. Add, rename or remove files, or name the folders under `affwild2:`.\n"
+            + "\n".join(problems[:PROBLEMS_SHOWN])
+            + (f"\n  and {len(problems) - PROBLEMS_SHOWN} trials more" if len(problems) > PROBLEMS_SHOWN else "")
         )
     return in_order(found)
 
@@ -115,15 +121,17 @@ def _walk(root: Path) -> _Tree:
         if (status.st_dev, status.st_ino) in seen:
             continue  # a symbolic link that leads back
         seen.add((status.st_dev, status.st_ino))
-        below = []
-        with os.scandir(folder) as entries:
+        below, images = [], 0
+        with _listed(folder) as entries:
             for entry in entries:
                 suffix = Path(entry.name).suffix.lower()
                 if entry.name.startswith((".", "__MACOSX")):
                     continue
                 if suffix in IMAGE_SUFFIXES:
-                    break
-                if entry.is_dir():
+                    images += 1
+                    if images > IMAGES_LISTED:
+                        break
+                elif entry.is_dir():
                     below.append(folder / entry.name)
                 elif suffix in VIDEO_SUFFIXES:
                     tree.videos.append(folder / entry.name)
@@ -138,6 +146,15 @@ def _walk(root: Path) -> _Tree:
             elif path.name not in ("Train_Set", "Validation_Set"):
                 pending.append(path)
     return tree
+
+
+def _listed(folder: Path) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+    try:
+        return os.scandir(folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be listed ({error.strerror}); make it readable, or name the folders under `affwild2:`"
+        ) from None
 
 
 def _annotations(settings: AffWild2Corpus, root: Path, tree: _Tree) -> list[tuple[str, Partition, Path]]:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from abaw_pipeline.__main__ import main
-from abaw_pipeline.config import AffWild2Corpus, Settings
+from abaw_pipeline.config import AffWild2Corpus, DemoCorpus, Settings
 from abaw_pipeline.corpus import scan
 from abaw_pipeline.corpus.affwild2 import group_of, template, trials
+from abaw_pipeline.corpus.demo.plan import trials as demo_trials
 from abaw_pipeline.corpus.trials import find_template, find_trials, read_rows, read_trials
 from abaw_pipeline.errors import InputError
 
@@ -181,6 +182,24 @@ def test_image_folders_are_not_listed(root, monkeypatch):
     monkeypatch.setattr(os, "scandir", lambda folder: listed.append(Path(folder)) or real(folder))
     trials(of(root))
     assert not [folder for folder in listed if folder.parent.name == "cropped_aligned"]
+
+
+def test_pictures_beside_the_videos_do_no_harm(root):
+    for name in ("cover.jpg", "a.png", "z.jpg"):
+        write(root / "videos" / "batch1" / name)
+    assert len(trials(of(root))) == 11
+
+
+def test_many_problems_are_counted_not_all_listed(root):
+    for number in range(30):
+        write(root / "annotations/VA_Estimation_Challenge/Train_Set" / f"{number + 500}.txt")
+    with pytest.raises(InputError, match="and 10 trials more"):
+        trials(of(root))
+
+
+def test_the_demos_groups_are_those_of_the_official_names():
+    demo = demo_trials(DemoCorpus())
+    assert {trial.trial: trial.group for trial in demo} == {trial.trial: group_of(trial.video) for trial in demo}
 
 
 def test_a_link_back_to_the_top_does_no_harm(root):
