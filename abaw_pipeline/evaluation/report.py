@@ -138,21 +138,6 @@ def what_was_run(results: Results, settings: config.Settings) -> dict[str, Any]:
     }
 
 
-def column_summary(table: pd.DataFrame, name: str) -> Table:
-    """For every numeric column: its sum, how many rows are not zero, and the largest value with its row's `name`."""
-    rows = []
-    for column in table.columns.difference([name], sort=False):
-        values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64)
-        known = values[np.isfinite(values)]
-        if not known.any():
-            continue
-        worst = int(np.nanargmax(values))
-        is_share = "share" in column or "coverage" in column
-        in_all = f"mean {known.mean():.3f}" if is_share else f"{known.sum():.6g}"
-        rows.append([column.replace("_", " "), in_all, str(int((known != 0).sum())), f"{values[worst]:.6g}", str(table[name].iloc[worst])])
-    return Table(("quantity", "in all", f"{name}s", "most", f"in {name}"), rows)
-
-
 def embedded(results: Results, folder: str, alt: str) -> list[Picture]:
     """Figures that another stage left in report/{folder}."""
     return [Picture(data_uri(path), alt) for path in sorted((results.folder / "report" / folder).glob("*.svg"))]
@@ -187,9 +172,14 @@ def coverage(results: Results) -> dict[str, Any]:
     if table is None:
         parts["missing"] = "coverage.csv is absent: the coverage stage has not run."
         return parts
-    name = "trial" if "trial" in table else "video" if "video" in table else str(table.columns[0])
-    parts["table"] = column_summary(table, name)
-    parts["pictures"] = embedded(results, "coverage", "Share of each video's frames that lie inside a recognised word, and of faces")
+    together = table[table["video"].str.startswith("(all ")]
+    shown = ("videos", "frames", "word_share", "words_per_minute", "mean_confidence", "empty_transcripts")
+    rows = [[str(row["partition"]), *("–" if pd.isna(row[name]) else f"{row[name]:g}" for name in shown)] for _, row in together.iterrows()]
+    columns = ("partition", "videos", "frames", "share inside a word", "words per minute", "confidence", "videos without a word")
+    parts["table"] = Table(columns, rows)
+    named = table[table["note"].notna()]
+    parts["lacking"] = [*parts.get("lacking", []), *(f"{video}: {note}" for video, note in zip(named["video"], named["note"], strict=True))]
+    parts["pictures"] = embedded(results, "coverage", "Share of each video's frames that lie inside a recognised word")
     return parts
 
 

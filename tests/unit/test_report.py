@@ -32,6 +32,10 @@ AUDIT = """# Audit
 
 - **rows excluded for -5**: 1 of 14 trials, 7 rows in all: `video03` (7 rows)
 """
+COVERAGE = """video,partition,videos,frames,word_share,words,seconds,words_per_minute,mean_confidence,empty_transcripts,note
+video00,train,1,60,0.0000,0,2.00,0.0,,1,no word recognised
+(all train),train,8,760,0.7531,66,25.30,156.5,0.668,1,
+"""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (results / "report" / "audit").mkdir(parents=True)
     (results / "report" / "audit" / "audit.md").write_text(AUDIT)
     (results / "report" / "coverage").mkdir()
-    pd.DataFrame({"video": ["a", "b"], "coverage": [0.5, 0.25]}).to_csv(results / "report" / "coverage" / "coverage.csv", index=False)
+    (results / "report" / "coverage" / "coverage.csv").write_text(COVERAGE)
     return results
 
 
@@ -129,6 +133,7 @@ def test_the_page_holds_the_numbers_of_the_run(page: str, finished: Path) -> Non
     assert report.number(scores["1.txt"]["mean"]) in page
     assert "rows excluded for -5: 1 of 14 trials" in page
     assert "backbones start from random weights (12 instances)" in page
+    assert "video00: no word recognised" in page and "0.7531" in page
     assert "2.5 s" in page and "24 of 24" in page
 
 
