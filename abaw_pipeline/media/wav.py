@@ -57,9 +57,7 @@ def extract(video: Path, wav: Path, stream: int, first_frame: float, settings: W
     """
     source = ffmpeg.input(str(video.absolute()), threads=1)
     sound = source[str(stream)].filter("asetpts", f"PTS-({first_frame!r})/TB")
-    sound = sound.filter(
-        "aresample", settings.rate, **{"async": 1}, min_comp=1e-4, min_hard_comp=SOUND_GAP_SECONDS, first_pts=0, ochl="mono", osf="s16"
-    )
+    sound = sound.filter("aresample", settings.rate, min_comp=1e-4, min_hard_comp=SOUND_GAP_SECONDS, first_pts=0, ochl="mono", osf="s16")
     plain: dict[str, Any] = {"map_metadata": -1, "fflags": "+bitexact", "flags": "+bitexact", "threads": 1}
     command = ffmpeg.output(sound, str(wav), format="wav", acodec="pcm_s16le", **plain)
     command = command.global_args("-nostdin", "-hide_banner", "-loglevel", "error", "-copyts", "-filter_complex_threads", "1")

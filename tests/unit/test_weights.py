@@ -359,13 +359,19 @@ def test_weights_load_from_either_format_and_never_run_code(tmp_path: Path) -> N
     save_file(tensors, tmp_path / "w.safetensors")
     for name in ("w.pth", "w.safetensors"):
         assert torch.equal(weights.load_state_dict(tmp_path / name)["a.weight"], tensors["a.weight"])
-    torch.save({"a": argparse.Namespace}, tmp_path / "code.pth")
+
+    class Mischief:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "ran",)
+
+    torch.save({"a": Mischief()}, tmp_path / "code.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     (tmp_path / "text.pth").write_text("weights")
     (tmp_path / "text.safetensors").write_text("weights")
     for name in ("code.pth", "list.pth", "text.pth", "text.safetensors", "absent.pth"):
         with pytest.raises(InputError, match=re.escape(name)):
             weights.load_state_dict(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_what_a_configuration_needs() -> None:
