@@ -46,12 +46,7 @@ def save(folder: Path, state: Mapping[str, Any], stamp: str) -> None:
 
 
 def load(folder: Path, stamp: str, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
-    """The latest generation that is whole and carries `stamp`, None when there is none; and remarks for the log.
-
-    Removes what a killed process had not finished writing.
-    """
-    for unfinished in folder.glob(".*.part*"):
-        unfinished.unlink()
+    """The latest generation that is whole and carries `stamp`, None when there is none; and remarks for the log."""
     remarks = []
     for name in (LATEST, BEFORE):
         path = folder / name
@@ -67,6 +62,12 @@ def load(folder: Path, stamp: str, device: torch.device) -> tuple[dict[str, Any]
             continue
         return dict(saved["state"]), remarks
     return None, remarks
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what a killed process had begun to write aside, in `folder` and below."""
+    for unfinished in folder.rglob(".*.part*"):
+        unfinished.unlink()
 
 
 def remove(folder: Path) -> None:

@@ -69,6 +69,7 @@ class Instance:
 
     def resume(self, weight_decay: float) -> list[str]:
         """Go on from the resume state, if there is one with this stamp; gives remarks for the log."""
+        checkpoint.remove_unfinished(self.folder)
         device = next(self.model.parameters()).device
         state, remarks = checkpoint.load(self.folder / RESUME, self.stamp, device)
         if state is None:
