@@ -54,6 +54,9 @@ ARRAYS = {
 }
 """Shape and type of each dataset that every file has, besides `frames` and `word_text`."""
 
+BROKEN = (OSError, KeyError, RuntimeError, ValueError, MemoryError)
+"""What h5py raises for a file whose bytes were damaged, as by a full disk or an interrupted copy."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialData:
@@ -150,6 +153,8 @@ def check_trial(path: Path) -> list[str]:
         return problems or _check_content(read_trial(path))
     except InputError as error:
         return [str(error).removeprefix(f"{path}: ")]
+    except BROKEN as error:
+        return [f"broken: {error}; delete it and run the dataset stage again"]
 
 
 def _check_attributes(file: h5py.File) -> list[str]:
@@ -177,10 +182,12 @@ def _check_frames(file: h5py.File, path: Path) -> list[str]:
         if not h5py.is_hdf5(target) or "frames" not in file:
             return [f"frames: linked file {target} holds no dataset {link.path}; run the frames stage"]
     frames = file["frames"]
+    if not isinstance(frames, h5py.Dataset):
+        return ["frames: not a dataset"]
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1] != frames.shape[2] or frames.shape[3] != 3:
         return [f"frames: expected (F, S, S, 3) uint8, found {frames.shape} {frames.dtype}"]
-    if "time" in file and frames.shape[0] != file["time"].shape[0]:
-        return [f"frames: {frames.shape[0]} frames, but `time` has {file['time'].shape[0]}"]
+    if isinstance(file.get("time"), h5py.Dataset) and frames.shape[:1] != file["time"].shape:
+        return [f"frames: {frames.shape[0]} frames, but `time` has {file['time'].shape}"]
     return []
 
 
@@ -196,6 +203,9 @@ def _check_arrays(file: h5py.File) -> list[str]:
             problems.append(f"{name}: missing")
             continue
         found = file[name]
+        if not isinstance(found, h5py.Dataset):
+            problems.append(f"{name}: not a dataset")
+            continue
         if found.dtype != kind:
             problems.append(f"{name}: expected {np.dtype(kind)}, found {found.dtype}")
         if found.ndim != len(shape):
@@ -207,6 +217,8 @@ def _check_arrays(file: h5py.File) -> list[str]:
                 problems.append(f"{name}: length {length} along axis {axis}, expected {expected}{reason}")
     if "word_text" not in file:
         problems.append("word_text: missing")
+    elif not isinstance(file["word_text"], h5py.Dataset):
+        problems.append("word_text: not a dataset")
     elif h5py.check_string_dtype(file["word_text"].dtype) is None:
         problems.append(f"word_text: expected strings, found {file['word_text'].dtype}")
     elif "W" in sizes and file["word_text"].shape != sizes["W"][:1]:
