@@ -78,8 +78,9 @@ def fold_scores(
                 first = fold == min(by_fold)
                 axes.plot([x], [max(values)], marker, color=colour, markersize=6.5, label=model if first else None)
                 if fold in paper.get(model, {}):
-                    said = "paper" if first and place == 0 else None
-                    axes.plot([x], [paper[model][fold]], "x", color=INK, markersize=7, label=said)
+                    axes.plot([x], [paper[model][fold]], "x", color=INK, markersize=7)
+        if any(fold in paper.get(model, {}) for model, by_fold in scores.items() for fold in by_fold):
+            axes.plot([], [], "x", color=INK, markersize=7, label="paper")
         axes.set_xticks(folds)
         axes.set(title=title, xlabel="fold", ylabel="validation CCC")
         axes.set_xlim(min(folds, default=0) - 0.6, max(folds, default=0) + 0.6)
