@@ -94,7 +94,7 @@ def entries(instances: Sequence[Instance], settings: config.Submission) -> tuple
         states = ", ".join(f"{item.name}: {item.status}" for item in instances if item.status != "ok") or "none failed"
         raise InputError(f"nothing to submit: no model and fold has an instance for valence and one for arousal ({states[:500]})")
     kept = made if settings.rule == "list" else made[: settings.number]
-    said = f"{len(kept)} submissions"
+    said = f"{len(kept)} submission{'s' if len(kept) > 1 else ''}"
     if settings.rule == "report" and len(kept) < settings.number:
         said += f" instead of {settings.number}: the trained models and folds give no more by this rule"
     elif settings.rule != "list" and len(kept) < settings.number:

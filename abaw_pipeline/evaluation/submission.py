@@ -227,7 +227,9 @@ def main(args: argparse.Namespace) -> None:
             print(f"submit: {name} test CCC valence {values['valence']:.3f}, arousal {values['arousal']:.3f}, mean {values['mean']:.3f}")
     write_zip(args.output / "submission.zip", files)
     repaired = [row for row in table if row["padded"] or row["trimmed"]]
-    print(f"submit: {len(files)} files of {len(template)} rows, all valid, in {args.output / 'submission.zip'}")
+    print(
+        f"submit: {len(files)} file{'s' if len(files) > 1 else ''} of {len(template)} rows, all valid, in {args.output / 'submission.zip'}"
+    )
     if repaired:
         trials = len({row["trial"] for row in repaired})
         print(f"submit: the predictions of {trials} trials were padded or trimmed to the template (repairs.csv)", file=sys.stderr)
