@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from abaw_pipeline.alignment import logmel_starts, word_index
@@ -32,6 +32,7 @@ def test_after_an_hour_at_2997_a_start_is_still_within_half_a_hop() -> None:
     assert abs(sum(Fraction(int(start), 100) - time for start, time in zip(starts[-3000:], exact, strict=True))) < Fraction(3000, 100_000)
 
 
+@settings(deadline=None)
 @given(TIMES)
 def test_every_start_is_within_half_a_hop_and_never_runs_back(times: list[float]) -> None:
     starts = logmel_starts(times)
@@ -40,11 +41,13 @@ def test_every_start_is_within_half_a_hop_and_never_runs_back(times: list[float]
     assert (np.diff(starts) >= 0).all()
 
 
+@settings(deadline=None)
 @given(TIMES, st.integers(0, 100))
 def test_a_start_depends_on_its_own_time_alone(times: list[float], number: int) -> None:
     assert logmel_starts(times)[number : number + 1].tolist() == logmel_starts(times[number : number + 1]).tolist()
 
 
+@settings(deadline=None)
 @given(TIMES)
 def test_centred_and_past_look_back_by_half_a_window_and_a_window(times: list[float]) -> None:
     ahead = logmel_starts(times)
@@ -70,6 +73,7 @@ def test_unknown_windows_and_times_that_are_no_times_are_refused() -> None:
 SPANS = st.lists(st.tuples(st.floats(0, 20), st.floats(0.01, 3)).map(lambda word: (word[0], word[0] + word[1])), max_size=20)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 25), max_size=50), SPANS)
 @example([1.0, 1.5, 2.0, 2.5], [(1.0, 2.0), (2.0, 2.5)])
 def test_a_word_is_spoken_at_a_time_after_its_start_and_up_to_its_end(times: list[float], spans: list[tuple[float, float]]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abaw_pipeline.alignment import logmel_starts
@@ -66,6 +66,7 @@ def direct(samples: np.ndarray) -> np.ndarray:
     return np.log(np.array(rows).reshape(-1, 257) @ logmel.mel_bands() + 0.01)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3000), st.lists(st.integers(1, 900), max_size=8), st.integers(0, 2**32 - 1))
 def test_where_the_sound_is_cut_into_blocks_makes_no_difference(length: int, cuts: list[int], seed: int) -> None:
     samples = np.random.default_rng(seed).uniform(-1, 1, length)

@@ -9,7 +9,7 @@ import av
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abaw_pipeline.errors import InputError
@@ -56,6 +56,7 @@ def test_an_avis_dropped_frames_leave_holes_in_time(tmp_path: Path) -> None:
     assert pictures.variable_rate
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=50, unique=True), st.randoms())
 def test_packets_may_come_in_any_order(ticks: list[int], random: object) -> None:
     shuffled = list(ticks)
