@@ -28,6 +28,10 @@ OVERLAP_SHARE = 0.25
 """Neighbouring pieces of an over-long sentence share this part of the limit."""
 
 
+CPU_BATCH_TOKENS = 256
+"""On a CPU larger batches are slower: what lies between two layers no longer fits its cache (`benchmarks/language.py`)."""
+
+
 @dataclass(frozen=True)
 class Encoder:
     """A model and its fast tokenizer, in evaluation mode on its device."""
@@ -158,6 +162,8 @@ def word_vectors(encoder: Encoder, todo: Sequence[Piece], words: int, batch_toke
     sums = torch.zeros(words + 1, encoder.dim)
     counts = torch.zeros(words + 1)
     padding = encoder.tokenizer.pad_token_id or 0
+    if encoder.device.type == "cpu":
+        batch_tokens = min(batch_tokens, CPU_BATCH_TOKENS)
     for group in batches([len(piece.tokens) for piece in todo], batch_tokens):
         longest = max(len(todo[item].tokens) for item in group)
         tokens = torch.tensor([todo[item].tokens + [padding] * (longest - len(todo[item].tokens)) for item in group])
