@@ -146,9 +146,7 @@ def measure(folder: Path, findings: Findings) -> None:
     cost = stage("frames", *options, "--timestamps", str(folder / "t.h5"), "--output", str(folder / "f.h5"))
     size = (folder / "faces" / "00001.jpg").stat().st_size
     findings.say(f"frames, {IMAGES} of 112 x 112, {size / 1000:.1f} kB (wall {cost.wall:.1f} s)", IMAGES / cost.cpu, "images/s", 3000)
-    print(
-        f"{'  PIL alone, decode and resize, in a loop':<52} {pil_alone(folder / 'faces'):>9.1f} images/s     (what this machine can do just now)"
-    )
+    print(f"{'  PIL alone, decode and resize, in a loop':<52} {pil_alone(folder / 'faces'):>9.1f} images/s     (this machine just now)")
     findings.say("frames, memory", cost.megabytes, "MB", 300, at_least=False)
     findings.say("frames, disk per row", (folder / "f.h5").stat().st_size / IMAGES / 1000, "kB", 8, at_least=False)
 
