@@ -65,7 +65,8 @@ class Network(nn.Module):
 
         `batch`: one tensor per modality, `video` (B, T, 3, H, W) in [-1, 1], `logmel` (B, T, 96, 64), `bert` (B, T, D); optional bool
         (B, T) masks, true everywhere if not given: `mask` for rows that are no padding, `<modality>_mask` for rows that have the
-        modality. Rows of padding get finite values without meaning.
+        modality. Rows of padding get finite values without meaning. Under autocast the encoders run in lower precision, fusion and
+        output in float32.
         """
         missing = [name for name in self.encoders if name not in batch]
         if missing:
@@ -77,7 +78,12 @@ class Network(nn.Module):
         if any(mask is not None for mask in masks.values()):
             everywhere_BT = next(iter(encoded.values())).new_ones(next(iter(encoded.values())).shape[:2], dtype=torch.bool)
             present_BTM = torch.stack([everywhere_BT if mask is None else mask for mask in masks.values()], dim=-1)
-        return torch.tanh(self.fusion(encoded, present_BTM, rows_BT))
+        first = next(iter(encoded.values()))
+        if first.dtype not in (torch.bfloat16, torch.float16):
+            return torch.tanh(self.fusion(encoded, present_BTM, rows_BT))
+        # Under autocast: predictions in bfloat16 would have 128 steps between 0.5 and 1, and the fusion costs next to nothing.
+        with torch.autocast(first.device.type, enabled=False):
+            return torch.tanh(self.fusion({name: x_BTC.float() for name, x_BTC in encoded.items()}, present_BTM, rows_BT))
 
     def train(self, mode: bool = True) -> Network:
         """Training mode, except for wholly frozen parts of the backbones under `frozen_batchnorm="frozen"`."""

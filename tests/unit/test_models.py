@@ -169,6 +169,18 @@ def test_rows_with_nothing_at_all_and_windows_of_one_row_give_finite_numbers_and
         assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_predictions_are_float32_under_autocast_and_close(name: str) -> None:
+    model = small(name).eval()
+    with torch.no_grad():
+        exact = model(batch(2, 6))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            fast = model(batch(2, 6))
+    assert fast.dtype == torch.float32
+    assert not torch.equal(fast, fast.bfloat16().float())
+    torch.testing.assert_close(fast, exact, rtol=0, atol=0.05)
+
+
 def test_a_face_model_of_timm_resizes_and_scales_inside() -> None:
     pytest.importorskip("timm")
     model = small("can", ("video",), visual="timm/resnet18").eval()
