@@ -59,12 +59,16 @@ TROUBLES = {
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_every_kept_row_shows_its_own_number(tmp_path, trouble):
     excluded, images = TROUBLES[trouble]
-    parts = make_parts(tmp_path, "numbers", planted(*excluded), times=times(), images=images)
+    words = [(0.1, 0.5), (0.9, 1.1)]
+    parts = make_parts(tmp_path, "numbers", planted(*excluded), times=times(), images=images, words=words)
     path = make_dataset(parts, tmp_path / "dataset" / "numbers.h5")
     data = read_trial(path)
     kept = [frame for frame in range(FRAMES) if frame not in excluded]
     assert data.rows.tolist() == kept == data.frame.tolist()
     assert shown(path) == [frame if frame in images else None for frame in kept]
+    assert data.logmel_start.tolist() == [100 // RATE * frame for frame in kept]
+    spoken = [next((word for word, (start, end) in enumerate(words) if start < frame / RATE <= end), -1) for frame in kept]
+    assert data.word.tolist() == spoken
     assert data.label is not None
     np.testing.assert_allclose(data.label, [label_of(frame) for frame in kept], atol=1e-6)
     assert check_trial(path) == []
@@ -73,12 +77,13 @@ def test_every_kept_row_shows_its_own_number(tmp_path, trouble):
 def test_report_rows_slide_the_pictures_against_the_labels(tmp_path):
     values = planted(10, 11, 12)
     values[20] = (-5.0, 0.5)
-    parts = make_parts(tmp_path, "slide", values, times=times(), images=range(FRAMES), words=[(0.79, 0.81)])
+    parts = make_parts(tmp_path, "slide", values, times=times(), images=sorted({*range(FRAMES)} - {10}), words=[(0.79, 0.81)])
     path = make_dataset(parts, tmp_path / "dataset" / "slide.h5", rows="report")
     data = read_trial(path)
     kept = [frame for frame in range(FRAMES) if frame not in (10, 11, 12)]
     assert data.rows.tolist() == kept, "a row goes only when both values are -5"
-    assert shown(path) == list(range(len(kept))), "image j goes with kept row j"
+    assert shown(path) == [None if row == 10 else row for row in range(len(kept))], "image j goes with kept row j"
+    assert (data.audit["missing_faces"], data.audit["missing_faces_kept"]) == (1, 1), "though frame 10 is excluded, its picture is shown"
     assert data.audit["slid_rows"] == 17
     assert data.audit["single_minus5"] == 1
     assert data.rows[data.word >= 0].tolist() == [20], "sound and words do not slide"

@@ -146,6 +146,7 @@ DAMAGES = {
     "word outside": (broken_value("word", 0, 2), "word: outside -1 to 1"),
     "word below": (broken_value("word", 0, -2), "word: outside -1 to 1"),
     "word elsewhere": (broken_value("word", 0, 1), "word: 1 rows lie outside the span of their word, first at 0"),
+    "word long over": (broken_value("word", 3, 0), "word: 1 rows lie outside the span of their word, first at 3"),
     "words infinite": (broken_value("words", (1, 1), np.inf), "words: not finite"),
     "word times decrease": (broken_value("word_time", 1, (-0.1, 0.3)), "word_time: starts decrease"),
     "word ends first": (broken_value("word_time", 0, (0.0, -0.1)), "word_time: ends before it starts"),
