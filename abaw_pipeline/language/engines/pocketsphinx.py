@@ -1,7 +1,7 @@
 """PocketSphinx with the English model inside its package: small, offline, less exact than Vosk.
 
-The search is narrower than the package's default: no second pass, and at most 3,000 states alive. On synthetic and
-real speech it makes no more errors than the default and takes about half the time (`benchmarks/language.py`).
+The search is narrower than the package's default: no second pass, and at most 3,000 states alive. On 70 words of a
+synthetic voice that made 25 % word errors at 0.13 of real time; the default made 30 % at 0.27.
 """
 
 from __future__ import annotations
