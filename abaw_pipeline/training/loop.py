@@ -18,6 +18,7 @@ from torch import Tensor
 
 from abaw_pipeline.errors import InputError
 from abaw_pipeline.evaluation.metrics import ccc
+from abaw_pipeline.models.trunks import shared_trunks
 from abaw_pipeline.progress import Progress
 from abaw_pipeline.training.augment import Assembly, centre_crops, epoch_crops, epoch_order
 from abaw_pipeline.training.instance import Instance
@@ -58,6 +59,8 @@ class Job:
     """Edge of a stored picture minus edge of a crop."""
     weight_decay: float
     autocast: Callable[[], AbstractContextManager[object]]
+    compiled: bool
+    """Networks are compiled: their parts cannot be taken out, so no trunk is shared."""
     device: torch.device
 
     @cached_property
@@ -129,21 +132,23 @@ def train_epoch(
     predictions: list[list[Tensor]] = [[] for _ in instances]
     labels: list[Tensor] = []
     check_every = 1 if job.device.type == "cpu" else CHECK_EVERY
-    for step, host in enumerate(job.train.loader.batches(order)):
-        batch = job.train.assembly.batch(host, crops)
-        label_BTC = host["label"][..., job.columns].to(job.device, non_blocking=True)
-        real_BT = torch.arange(label_BTC.shape[1]) < host["rows"][:, None]
-        labels.append(label_BTC[real_BT])
-        for number, instance in enumerate(instances):
-            with instance.randomness(), job.autocast():
-                prediction_BTC = instance.forward(batch)
-            loss = ccc_loss(prediction_BTC, label_BTC, batch.get("mask"))
-            loss.backward()  # type: ignore[no-untyped-call]
-            instance.optimizer.step(instance.schedule.learning_rate(step, len(order)))
-            losses[number].append(loss.detach())
-            predictions[number].append(prediction_BTC.detach().float()[real_BT])
-        if (step + 1) % check_every == 0 or step + 1 == len(order):
-            check_losses(instances, losses, order, max(0, step + 1 - check_every), job.train.reader)
+    with shared_trunks([instance.model for instance in instances if not job.compiled]) as through_trunk:
+        for step, host in enumerate(job.train.loader.batches(order)):
+            with job.autocast():
+                batch = through_trunk(job.train.assembly.batch(host, crops))
+            label_BTC = host["label"][..., job.columns].to(job.device, non_blocking=True)
+            real_BT = torch.arange(label_BTC.shape[1]) < host["rows"][:, None]
+            labels.append(label_BTC[real_BT])
+            for number, instance in enumerate(instances):
+                with instance.randomness(), job.autocast():
+                    prediction_BTC = instance.forward(batch)
+                loss = ccc_loss(prediction_BTC, label_BTC, batch.get("mask"))
+                loss.backward()  # type: ignore[no-untyped-call]
+                instance.optimizer.step(instance.schedule.learning_rate(step, len(order)))
+                losses[number].append(loss.detach())
+                predictions[number].append(prediction_BTC.detach().float()[real_BT])
+            if (step + 1) % check_every == 0 or step + 1 == len(order):
+                check_losses(instances, losses, order, max(0, step + 1 - check_every), job.train.reader)
     label = torch.cat(labels).cpu().numpy()
     return [
         (float(torch.stack(steps).mean()), float(np.mean(ccc_per_target(torch.cat(predicted).cpu().numpy(), label))))
@@ -175,14 +180,16 @@ def predict(instances: Sequence[Instance], job: Job, partition: Partition) -> li
     for instance in instances:
         instance.model.eval()
     order = [list(range(first, min(first + step, len(reader)))) for first in range(0, len(reader), step)]
-    for host in partition.loader.batches(order):
-        batch = partition.assembly.batch(host, crops)
-        for instance, average in zip(instances, averages, strict=True):
+    with shared_trunks([instance.model for instance in instances if not job.compiled]) as through_trunk:
+        for host in partition.loader.batches(order):
             with job.autocast():
-                prediction_BTC = instance.forward(batch).float().cpu().numpy()
-            for number, prediction_TC in zip(host["window"].tolist(), prediction_BTC, strict=True):
-                window = reader.windows[number]
-                average.add(window.trial, window.start, prediction_TC[: window.stop - window.start])
+                batch = through_trunk(partition.assembly.batch(host, crops))
+            for instance, average in zip(instances, averages, strict=True):
+                with job.autocast():
+                    prediction_BTC = instance.forward(batch).float().cpu().numpy()
+                for number, prediction_TC in zip(host["window"].tolist(), prediction_BTC, strict=True):
+                    window = reader.windows[number]
+                    average.add(window.trial, window.start, prediction_TC[: window.stop - window.start])
     return [average.mean() for average in averages]
 
 

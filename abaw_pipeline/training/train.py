@@ -94,6 +94,7 @@ def main(args: argparse.Namespace) -> None:
         margin=size - training.crop,
         weight_decay=training.weight_decay,
         autocast=autocast(precision, device),
+        compiled=training.compile,
         device=device,
     )
     about = {
