@@ -27,6 +27,9 @@ class ChannelAttentionFusion(nn.Module):
         self.attention = nn.Linear(mixed, mixed)
         self.hidden = nn.Linear(mixed, mixed)
         self.norm = nn.BatchNorm1d(mixed)
+        # Attention weights sum to 1 over all channels, so what reaches this layer varies by about 1e-6. Running statistics that begin at
+        # torch's 1 would need over a hundred batches to get there, and validation would see damped predictions until then.
+        self.norm.running_var = torch.zeros(mixed)
         self.activation = nn.LeakyReLU()
         self.regressor = nn.Linear(mixed, targets)
 

@@ -170,6 +170,15 @@ def test_rows_with_nothing_at_all_and_windows_of_one_row_give_finite_numbers_and
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+def test_a_few_batches_of_training_are_enough_for_evaluation_to_predict_with_a_like_spread(name: str) -> None:
+    model = small(name, dropout=0.0)
+    given = batch(4, 30)
+    for _ in range(40):
+        trained = model(given).std()
+    assert model.eval()(given).std() > 0.5 * trained
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_predictions_are_float32_under_autocast_and_close(name: str) -> None:
     model = small(name).eval()
     with torch.no_grad():
