@@ -16,7 +16,7 @@ from abaw_pipeline.__main__ import COMMANDS
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE.parent
 # Settings reach a stage as parameters that Snakemake compares by value; a comment in config.py must not rerun the training.
-WITHOUT_EFFECT = {PACKAGE / "config.py", PACKAGE / "__main__.py", PACKAGE / "__init__.py"}
+WITHOUT_EFFECT = {PACKAGE / name for name in ("__init__.py", "__main__.py", "config.py", "sources.py")}
 
 
 @cache
@@ -28,14 +28,14 @@ def command_sources(command: str) -> tuple[str, ...]:
     load lazily and how templates are found.
     """
     found: set[Path] = set()
-    waiting = [path for path in [_module_file(COMMANDS[command][0])] if path is not None]
+    waiting = [path for path in _with_parents(COMMANDS[command][0]) if path is not None]
     while waiting:
         path = waiting.pop()
-        if path not in found:
+        if path not in found | WITHOUT_EFFECT:
             found.add(path)
             if path.suffix == ".py":
                 waiting.extend(_used_by(path))
-    return tuple(sorted(path.relative_to(ROOT).as_posix() for path in found - WITHOUT_EFFECT))
+    return tuple(sorted(path.relative_to(ROOT).as_posix() for path in found))
 
 
 @cache
@@ -58,8 +58,10 @@ def _used_by(path: Path) -> tuple[Path, ...]:
 
 
 def _nodes_at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those under `if TYPE_CHECKING:`."""
+    """All nodes but those under `if TYPE_CHECKING:`, and a package's `__getattr__`: stages name the modules they use."""
     for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.FunctionDef) and child.name == "__getattr__":
+            continue
         if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
             for other in child.orelse:
                 yield from _nodes_at_run_time(other)
