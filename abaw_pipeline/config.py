@@ -41,7 +41,7 @@ class DemoCorpus(Section):
     """Number of source videos; the planted troubles need at least 12."""
     seconds: float = Field(14.0, ge=2.0)
     """Mean length of a video."""
-    noise: float = Field(0.35, ge=0.0)
+    noise: float = Field(0.22, ge=0.0)
     """How much each modality's expression strays from the hidden state (standard deviations)."""
 
 
