@@ -20,9 +20,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
     try:
         yield aside
-        with open(aside, "rb") as written:
+        with aside.open("rb") as written:
             os.fsync(written.fileno())
-        os.replace(aside, path)
+        aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 

@@ -248,6 +248,8 @@ class Training(Section):
     """torch.compile the network (a GPU, long runs)."""
     device: str = "auto"
     """`auto`: the GPU that this job was given, else the CPU."""
+    sharing: int = Field(1, ge=1)
+    """Training jobs that may use one GPU at the same time."""
     workers: int = Field(0, ge=0)
     """Loader processes; 0 loads in the training process."""
     seeds_per_job: int = Field(1, ge=1)
@@ -365,7 +367,7 @@ def as_json(section: BaseModel | Mapping[str, Any]) -> str:
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
-RUNTIME = {"device", "workers", "seeds_per_job", "threads", "emotions", "seeds"}
+RUNTIME = {"device", "sharing", "workers", "seeds_per_job", "threads", "emotions", "seeds"}
 """Training settings that do not change what an instance becomes, or that stand in its path already."""
 
 

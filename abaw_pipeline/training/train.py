@@ -35,6 +35,7 @@ from abaw_pipeline.models.weights import find, load_state_dict
 from abaw_pipeline.sources import ROOT, command_sources
 from abaw_pipeline.training import checkpoint, loop, outputs
 from abaw_pipeline.training.augment import Assembly
+from abaw_pipeline.training.devices import own_device
 from abaw_pipeline.training.index import Fold, Scaling, partition_scalings, read_fold
 from abaw_pipeline.training.instance import RESUME, Instance, new_instance
 from abaw_pipeline.training.loader import WindowLoader, WindowReader, frame_size, partition_windows
@@ -54,15 +55,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for seed0, seed1, …")
     parser.add_argument("--settings", required=True, help="JSON with the settings model, training and fidelity")
     parser.add_argument("--device", default=None, help="auto, cpu, cuda, cuda:1 … (default: training.device)")
+    parser.add_argument("--sharing", type=int, default=1, help="jobs that may use one GPU at the same time (default: 1)")
     parser.add_argument("--workers", type=int, default=None, help="loader processes (default: training.workers)")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Train and write everything; the resume state goes last."""
+    """Train and write everything, on a device of its own; the resume state goes last."""
     model, training, fidelity = read_settings(args.settings)
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = choose_device(args.device or training.device)
+    with own_device(args.device or training.device, sharing=args.sharing) as name:
+        train(args, model, training, fidelity, choose_device(name))
+
+
+def train(
+    args: argparse.Namespace, model: config.Model, training: config.Training, fidelity: config.Fidelity, device: torch.device
+) -> None:
+    """Train the instances on `device`."""
     precision = choose_precision(training.precision, device)
     set_determinism(precision, device)
 
@@ -199,9 +208,7 @@ def schedule_settings(training: config.Training, fidelity: config.Fidelity) -> d
 
 
 def choose_device(wanted: str) -> torch.device:
-    """`auto` is the GPU that this process may see (CUDA_VISIBLE_DEVICES), else the CPU."""
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    """The torch device of that name; `auto` has been resolved (devices.py)."""
     device = torch.device(wanted)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(f"training.device is {wanted}, but torch sees no GPU here; use auto or cpu")

@@ -28,6 +28,7 @@ for seeds in seed_groups():
             seeds=" ".join(str(seed) for seed in seeds),
             device=SETTINGS.training.device,
             workers=SETTINGS.training.workers,
+            sharing=SETTINGS.training.sharing,
         params:
             settings=settings("train"),
             folder=lambda wildcards: f"{SETTINGS.results}/runs/{wildcards.model}/{wildcards.emotion}/fold{wildcards.fold}",
@@ -37,5 +38,5 @@ for seeds in seed_groups():
             "python -m abaw_pipeline train --index {input.index:q} --model {wildcards.model:q}"
             " --emotion {wildcards.emotion} --fold {wildcards.fold} --seeds {resources.seeds}"
             " --output {params.folder:q} --settings {params.settings:q} --device {resources.device}"
-            " --workers {resources.workers} --threads {threads}"
+            " --workers {resources.workers} --sharing {resources.sharing} --threads {threads}"
             f"{LOGGED}"
