@@ -36,7 +36,7 @@ class Workspace:
 
     folder: Path
 
-    def snakemake(self, *arguments: str, check: bool = True, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+    def snakemake(self, *arguments: str, check: bool = True, timeout: float = 500) -> subprocess.CompletedProcess[str]:
         """Run snakemake here with the tiny configuration; all it says is in `stdout`."""
         environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": ""}
         command = [sys.executable, "-m", "snakemake", "--configfile", "tiny.yaml", "--cores", "4", *arguments]
@@ -102,6 +102,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = copy_project(tmp_path_factory.mktemp("finished") / "project")
     generate_corpus(workspace)
     workspace.snakemake("submission")
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with a corpus and no results, whose training takes a while: for tests that interrupt it."""
+    workspace = copy_project(tmp_path_factory.mktemp("elsewhere") / "project")
+    longer = TINY | {"training": TINY["training"] | {"epochs": 60, "early_stopping": 60}}
+    (workspace.folder / "tiny.yaml").write_text(yaml.safe_dump(longer))
+    generate_corpus(workspace)
     return workspace
 
 
