@@ -203,10 +203,21 @@ class Model(Section):
     """Widths of the temporal layers relative to the report's; 0.25 suits the small backbones."""
     pretrained: bool = True
     """Load the backbones' pretrained weights (registry). False trains from scratch, with a warning."""
+    precomputed: dict[Modality, str] = {}
+    """Modalities that come as vectors you made, each with its folder of `{trial}.h5` files (docs/networks.md)."""
     folds: tuple[int, ...] = ()
     """Train this network on these folds only; empty: all of `folds.run`."""
     fidelity: Fidelity | None = None
     """Training-time switches of this network alone, for comparisons; empty: those of the run."""
+
+    @model_validator(mode="after")
+    def _precomputed_among_modalities(self) -> Model:
+        wrong = [modality for modality in self.precomputed if modality not in self.modalities]
+        if wrong:
+            raise ValueError(f"precomputed names {', '.join(wrong)}, but modalities are {', '.join(self.modalities)}")
+        if not all(self.precomputed.values()):
+            raise ValueError("precomputed needs a folder for each modality")
+        return self
 
 
 class Training(Section):

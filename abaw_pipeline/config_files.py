@@ -46,7 +46,7 @@ def _lines(section: BaseModel, depth: int) -> list[str]:
             if value.__doc__ and not field.description:
                 lines += ["", *(f"{indent}# {line.strip()}" for line in value.__doc__.splitlines() if line.strip())]
             lines += [f"{indent}{name}:", *_lines(value, depth + 1)]
-        elif isinstance(value, dict) and all(isinstance(item, BaseModel) for item in value.values()):
+        elif isinstance(value, dict) and value and all(isinstance(item, BaseModel) for item in value.values()):
             lines += ["", f"{indent}{name}:"]
             for key, item in value.items():
                 lines += [f"{indent}  {key}:", *_lines(item, depth + 2)]

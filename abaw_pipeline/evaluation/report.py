@@ -98,6 +98,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def inputs_of(model: config.Model) -> str:
+    """A network's modalities, and which of them are vectors that the user brought."""
+    return " + ".join(f"{name} (own vectors)" if name in model.precomputed else name for name in model.modalities)
+
+
 def what_was_run(results: Results, settings: config.Settings) -> dict[str, Any]:
     """Corpus, trials, networks, deviations in effect and versions."""
     trials = results.index.get("trials", [])
@@ -108,7 +113,7 @@ def what_was_run(results: Results, settings: config.Settings) -> dict[str, Any]:
             count = sum(item.get("rows", 0) for item in own)
             rows.append([WORDS[partition], str(len(own)), str(len({item["video"] for item in own})), f"{count:,}".replace(",", " ")])
     networks = [
-        [name, model.network.upper(), " + ".join(model.modalities), model.visual, model.audio, "yes" if model.pretrained else "no"]
+        [name, model.network.upper(), inputs_of(model), model.visual, model.audio, "yes" if model.pretrained else "no"]
         for name, model in settings.models.items()
     ]
     defaults = config.Fidelity()

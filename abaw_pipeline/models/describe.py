@@ -7,10 +7,12 @@ neither memory nor time.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,6 +26,8 @@ from abaw_pipeline.models.timm_backbone import TimmBackbone
 
 WORD_VECTORS = {"bert-base-uncased": 768, "minilm": 384}
 """Lengths of the registry's word vectors; other models count as BERT's."""
+UNSEEN_VECTORS = 512
+"""Length that precomputed vectors count with while there are none."""
 FLOAT = 4
 """Bytes of a float32."""
 
@@ -58,8 +62,11 @@ class Description:
         return sum(self.parameters.values())
 
 
-def describe(model: config.Model, training: config.Training, bert_dim: int = 768) -> Description:
-    """Counts for `model` at the batch size, window and crop of `training`."""
+def describe(
+    model: config.Model, training: config.Training, bert_dim: int = 768, precomputed: Mapping[str, int] | None = None
+) -> Description:
+    """Counts for `model` at the batch size, window and crop of `training`; `precomputed` has the lengths of vectors where known."""
+    lengths: dict[str, int] = {modality: (precomputed or {}).get(modality, UNSEEN_VECTORS) for modality in model.precomputed}
     with torch.device("meta"):
         network = create_model(
             model.network,
@@ -70,12 +77,18 @@ def describe(model: config.Model, training: config.Training, bert_dim: int = 768
             tcn_width=model.tcn_width,
             image_size=training.crop,
             bert_dim=bert_dim,
+            precomputed=lengths,
         )
     shapes = {"video": (3, training.crop, training.crop), "logmel": (96, 64), "bert": (bert_dim,)}
+    shapes |= {modality: (length,) for modality, length in lengths.items()}
     wanted: dict[str, tuple[int, ...]] = {modality: shapes[modality] for modality in model.modalities}
+    inputs = {modality: _input_in_words(network, modality, shape) for modality, shape in wanted.items()}
+    for modality, folder in model.precomputed.items():
+        guess = "" if modality in (precomputed or {}) else f" (a guess: {folder} has no file yet)"
+        inputs[modality] = f"your vectors of {lengths[modality]}, as they are{guess}"
     parts = _parts(network)
     return Description(
-        inputs={modality: _input_in_words(network, modality, shape) for modality, shape in wanted.items()},
+        inputs=inputs,
         parameters={name: sum(parameter.numel() for parameter in part.parameters()) for name, part in parts.items()},
         multiply_adds=_multiply_adds(network.eval(), parts, _batch(wanted, 1, training.window), training.window),
         forward_bytes=_largest_layer(network, _batch(wanted, training.batch_size, training.window)),
@@ -167,6 +180,19 @@ def _input_in_words(network: Network, modality: str, shape: tuple[int, ...]) -> 
     return f"word vectors of {sizes}, mean 0, deviation 1"
 
 
+def vector_lengths(model: config.Model) -> dict[str, int]:
+    """Lengths of the vectors that stand for modalities, each by the first file of its folder; left out where there is none."""
+    lengths: dict[str, int] = {}
+    for modality, folder in model.precomputed.items():
+        for path in sorted(Path(folder).glob("*.h5"))[:1]:
+            try:
+                with h5py.File(path) as file:
+                    lengths[modality] = int(file["vectors"].shape[1])
+            except (OSError, KeyError, AttributeError, IndexError):
+                raise InputError(f"{path}: no dataset 'vectors' (frames, numbers) can be read; make the file again") from None
+    return lengths
+
+
 def as_text(name: str, model: config.Model, training: config.Training, description: Description) -> str:
     """A page of plain text."""
     lines = [
@@ -224,6 +250,7 @@ def main(args: argparse.Namespace) -> None:
     for name in args.model or settings.models:
         model = settings.models[name]
         try:
-            print(as_text(name, model, settings.training, describe(model, settings.training, bert_dim)) + "\n")
+            description = describe(model, settings.training, bert_dim, vector_lengths(model))
+            print(as_text(name, model, settings.training, description) + "\n")
         except ValueError as error:
             raise InputError(f"{args.config}: models.{name}: {error}") from None

@@ -41,6 +41,9 @@ class Assembly:
     """How a partition's host batches become what a network reads."""
 
     modalities: Sequence[str]
+    """Those that come as pictures, spectrograms and words."""
+    vectors: Sequence[str] = ()
+    """Those that come as vectors: every row has one, and it goes in as it is."""
     crop: int
     scaling: Scaling
     masked: bool
@@ -74,6 +77,8 @@ class Assembly:
         if "bert" in self.modalities:
             words, index = (host[name].to(self.device, non_blocking=True) for name in ("words", "word"))
             batch["bert"] = gather_words(words, index, self.scaling, real_BT)
+        for modality in self.vectors:
+            batch[modality] = host[f"{modality}_vectors"].to(self.device, non_blocking=True)
         return batch
 
 

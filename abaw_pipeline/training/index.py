@@ -22,6 +22,8 @@ class Trial:
     name: str
     path: Path
     rows: int
+    frames: int
+    """Of the video or face track; `rows` are those kept."""
     has_video: bool
     has_logmel: bool
     has_bert: bool
@@ -74,6 +76,7 @@ def _trial(index: Path, item: dict[str, Any]) -> Trial:
         name=item["trial"],
         path=index.parent / item["path"],
         rows=item["rows"],
+        frames=item["frames"],
         has_video=item["has_video"],
         has_logmel=item["has_logmel"],
         has_bert=item["has_bert"],

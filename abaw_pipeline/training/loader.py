@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import resource
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,14 @@ from torch.utils.data import DataLoader, Dataset
 from abaw_pipeline.errors import InputError
 from abaw_pipeline.store import LOGMEL_BANDS, LOGMEL_WINDOW, open_trial
 from abaw_pipeline.training.index import Trial
+from abaw_pipeline.training.vectors import Vectors
 from abaw_pipeline.training.windows import window_spans
 
 HostBatch = dict[str, Tensor]
 """Keys: window (B) number of the window, rows (B) real rows; and, as modalities ask for them,
 frames (B,T,S,S,3) uint8; logmel (B,L,64) float16 and logmel_start (B,T); words (B,W+1,D) float16, of which row 0 is zero,
-and word (B,T) into it; label (B,T,2); and for each modality has_<modality> (B)."""
+and word (B,T) into it; label (B,T,2); and for each of these modalities has_<modality> (B). Instead of all this,
+<modality>_vectors (B,T,D) float32 for one that comes as vectors."""
 
 LINKED_FILES = 2
 """Files held open per trial: its own, and the one that its frames are linked from."""
@@ -96,12 +98,22 @@ class TrialFile:
 class WindowReader(Dataset[HostBatch]):
     """Reads batches of windows; `reader[[3, 17, 4]]` is the batch of these windows. Holds a bounded number of files open.
 
+    `vectors` are the modalities that come as vectors; they are not among `modalities`.
     Processes forked from one reader open their own files.
     """
 
-    def __init__(self, trials: Sequence[Trial], windows: Sequence[Window], length: int, modalities: Sequence[str], frame_size: int) -> None:
+    def __init__(
+        self,
+        trials: Sequence[Trial],
+        windows: Sequence[Window],
+        length: int,
+        modalities: Sequence[str],
+        frame_size: int,
+        vectors: Mapping[str, Vectors] | None = None,
+    ) -> None:
         self.trials, self.windows, self.length = list(trials), list(windows), length
         self.modalities, self.frame_size = tuple(modalities), frame_size
+        self.vectors = dict(vectors or {})
         self.bert_dim = max((trial.bert_dim for trial in trials), default=0)
         allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most_open = max(8, min(512, allowed // 2) // LINKED_FILES)
@@ -139,6 +151,8 @@ class WindowReader(Dataset[HostBatch]):
             batch |= self._logmel(chosen, files)
         if "bert" in self.modalities:
             batch |= self._words(chosen, files)
+        for modality, vectors in self.vectors.items():
+            batch[f"{modality}_vectors"] = self._vectors(vectors, chosen, files)
         return batch
 
     def _labels(self, windows: Sequence[Window], files: Sequence[TrialFile]) -> Tensor:
@@ -200,6 +214,12 @@ class WindowReader(Dataset[HostBatch]):
             if plan:
                 _read(file.dataset("words"), plan, words[place, 1:])
         return {"words": torch.from_numpy(words), "word": torch.from_numpy(index)}
+
+    def _vectors(self, vectors: Vectors, windows: Sequence[Window], files: Sequence[TrialFile]) -> Tensor:
+        rows = np.zeros((len(windows), self.length, vectors.dim), dtype=np.float32)
+        for place, (window, file) in enumerate(zip(windows, files, strict=True)):
+            rows[place, : window.stop - window.start] = vectors.read(self.trials[window.trial], file.frame[window.start : window.stop])
+        return torch.from_numpy(rows)
 
     def labels(self) -> NDArray[np.float32]:
         """(rows, 2) of all trials, one after the other; NaN where a trial has none."""

@@ -14,7 +14,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from abaw_pipeline.training.devices import own_device
 from abaw_pipeline.training.index import Fold, Scaling, partition_scalings, read_fold
 from abaw_pipeline.training.instance import RESUME, Instance, new_instance
 from abaw_pipeline.training.loader import WindowLoader, WindowReader, frame_size, partition_windows
+from abaw_pipeline.training.vectors import Vectors, file_states, find_vectors
 
 LABEL_COLUMN = {"valence": 0, "arousal": 1}
 PRETRAINED = {"ir50": "res50_ir_0.887.pth", "vggish": "vggish-10086976.pth"}
@@ -76,6 +77,8 @@ def train(
     set_determinism(precision, device)
 
     fold, data_checksum = read_fold(args.index, args.fold)
+    trials = [trial for trial in fold.train + fold.validation + fold.test if trial.rows]
+    vectors: dict[str, Vectors] = {modality: find_vectors(Path(folder), trials) for modality, folder in model.precomputed.items()}
     identity = {
         "model": model.model_dump(mode="json", exclude={"folds", "fidelity"}),
         "training": training.model_dump(mode="json", exclude=config.RUNTIME) | {"precision": precision},
@@ -88,11 +91,12 @@ def train(
         "versions": versions(),
     }
     targets = ("valence", "arousal") if args.emotion == "both" else (args.emotion,)
-    size = frame_size(fold.train + fold.validation + fold.test) or training.crop
-    if "video" in model.modalities and size < training.crop:
+    pictures = "video" in model.modalities and "video" not in vectors
+    size = (frame_size(trials) if pictures else None) or training.crop
+    if size < training.crop:
         raise InputError(f"training.crop is {training.crop}, but the stored pictures are {size} pixels wide; lower it or raise frames.size")
     partitions = make_partitions(
-        fold, model, training, fidelity, size, device, workers=training.workers if args.workers is None else args.workers
+        fold, model, training, fidelity, size, vectors, device, workers=training.workers if args.workers is None else args.workers
     )
     job = loop.Job(
         train=partitions["train"],
@@ -115,6 +119,7 @@ def train(
         "image_size": training.crop,
         "tcn_width": model.tcn_width,
         "bert_dim": partitions["train"].reader.bert_dim,
+        "precomputed": {modality: found.dim for modality, found in vectors.items()},
         "frozen_batchnorm": fidelity.frozen_batchnorm,
     }
     warnings = find_warnings(fold, model, training, len(partitions["train"].reader))
@@ -128,7 +133,7 @@ def train(
             seed=seed,
             data_seed=seed if fidelity.data_seed == "tied" else training.data_seed,
             folder=args.output / f"seed{seed}",
-            stamp=checkpoint.stamp(identity | {"seed": seed, "code": code_checksum()}),
+            stamp=checkpoint.stamp(identity | {"seed": seed, "code": code_checksum(), "vectors": file_states(vectors, trials)}),
             create=lambda: build(about, model.pretrained),
             device=device,
             compiled=training.compile,
@@ -238,17 +243,30 @@ def autocast(precision: str, device: torch.device) -> Callable[[], Any]:
 
 
 def make_partitions(
-    fold: Fold, model: config.Model, training: config.Training, fidelity: config.Fidelity, size: int, device: torch.device, workers: int
+    fold: Fold,
+    model: config.Model,
+    training: config.Training,
+    fidelity: config.Fidelity,
+    size: int,
+    vectors: Mapping[str, Vectors],
+    device: torch.device,
+    workers: int,
 ) -> dict[str, loop.Partition]:
     """Readers and assemblies of the three partitions."""
     scalings: dict[str, Scaling] = partition_scalings(fold, fidelity.normalisation)
+    stored = [modality for modality in model.modalities if modality not in vectors]
     partitions = {}
     for name in ("train", "validation", "test"):
         trials = getattr(fold, name)
         windows = partition_windows(trials, training.window, training.hop)
-        reader = WindowReader(trials, windows, training.window, model.modalities, size)
+        reader = WindowReader(trials, windows, training.window, stored, size, vectors)
         assembly = Assembly(
-            modalities=model.modalities, crop=training.crop, scaling=scalings[name], masked=fidelity.padding == "masked", device=device
+            modalities=stored,
+            vectors=list(vectors),
+            crop=training.crop,
+            scaling=scalings[name],
+            masked=fidelity.padding == "masked",
+            device=device,
         )
         partitions[name] = loop.Partition(loader=WindowLoader(reader, workers, pin_memory=device.type == "cuda"), assembly=assembly)
     return partitions
@@ -260,7 +278,7 @@ def build(about: dict[str, Any], pretrained: bool) -> Network:
     network = create_model(about["name"], about["modalities"], **options)
     if pretrained:
         for modality, backbone in (("video", about["visual"]), ("logmel", about["audio"])):
-            if modality in about["modalities"] and backbone in PRETRAINED:
+            if modality in about["modalities"] and modality not in about["precomputed"] and backbone in PRETRAINED:
                 weights = load_state_dict(find(PRETRAINED[backbone]))
                 load_reference_state_dict(network.get_submodule(f"encoders.{modality}.backbone"), weights)
     return network
@@ -269,11 +287,12 @@ def build(about: dict[str, Any], pretrained: bool) -> Network:
 def find_warnings(fold: Fold, model: config.Model, training: config.Training, windows: int) -> list[str]:
     """What a reader of the results should know."""
     warnings = []
+    stored = [modality for modality in model.modalities if modality not in model.precomputed]
     for modality, backbone in (("video", model.visual), ("logmel", model.audio)):
-        if modality in model.modalities and not (model.pretrained and backbone in PRETRAINED):
+        if modality in stored and not (model.pretrained and backbone in PRETRAINED):
             why = "the registry has no weights for it" if model.pretrained else "pretrained: false"
             warnings.append(f"the backbone {backbone} is trained from scratch ({why})")
-    for modality in model.modalities:
+    for modality in stored:
         lacking = sum(not getattr(trial, f"has_{modality}") for trial in fold.train)
         if lacking:
             warnings.append(f"{lacking} of {len(fold.train)} training trials have no {modality}")

@@ -145,6 +145,7 @@ def trial(name: str, rows: int, total: float, squares: float, dimension: int = 2
         name=name,
         path=Path(name),
         rows=rows,
+        frames=rows,
         has_video=True,
         has_logmel=True,
         has_bert=True,

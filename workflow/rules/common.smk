@@ -135,6 +135,13 @@ def shard_transcripts(wildcards):
     )
 
 
+def vector_files(wildcards):
+    """Vectors that the user brings for the model's modalities; what is missing is for `train` to say."""
+    folders = SETTINGS.models[wildcards.model].precomputed.values()
+    paths = [f"{folder}/{trial}.h5" for folder in folders for trial in TRIALS]
+    return [path for path in paths if os.path.isfile(path)]
+
+
 def corpus_listing():
     """Video files of the demo, so that the scan waits for the generator."""
     return (

@@ -7,6 +7,7 @@ for seeds in seed_groups():
             f"train_{seeds[0]}_to_{seeds[-1]}"
         input:
             index="<results>/dataset/index.json",
+            vectors=vector_files,
             code=code("train"),
         output:
             [
