@@ -24,6 +24,7 @@ import h5py
 import numpy as np
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from abaw_pipeline import dataset
 from abaw_pipeline.config import DemoCorpus, Folds, Settings
 from abaw_pipeline.corpus.folds import assign_folds

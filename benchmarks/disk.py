@@ -19,6 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from abaw_pipeline.store import TrialData, write_trial
 
 BUDGET = 8000

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import sys
 import time
 import wave
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pathlib import Path
 import torch
 import vosk as vosk_package
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from abaw_pipeline.language import embed, recognise
 from abaw_pipeline.language.engines import pocketsphinx, vosk
 from abaw_pipeline.models import weights

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from abaw_pipeline.models.create import create_model
 from abaw_pipeline.models.groups import freeze_trunks, release, release_groups
 from abaw_pipeline.models.network import Network
