@@ -67,6 +67,15 @@ def test_the_preset_replaces_every_demo_value():
     assert config.load(merged) == config.Settings(corpus="affwild2")
 
 
+def test_ablations_differ_from_the_demos_networks_in_nothing_but_what_they_name():
+    from snakemake.utils import update_config
+
+    merged = yaml.safe_load((ROOT / "config.yaml").read_text())
+    update_config(merged, yaml.safe_load((PRESET.parent / "ablation.yaml").read_text()))
+    built = {(model.visual, model.audio, model.tcn_width, model.pretrained) for model in config.load(merged).models.values()}
+    assert len(built) == 1
+
+
 def test_the_schema_follows_the_code_and_accepts_the_shipped_files():
     assert SCHEMA.read_text() == schema_text(), "run: python -m abaw_pipeline config --write"
     for path in (ROOT / "config.yaml", PRESET):
