@@ -211,7 +211,7 @@ def _images_folder(settings: AffWild2Corpus, root: Path, tree: _Tree) -> Path | 
     if settings.images == "none":
         return None
     if not settings.images:
-        return _one(tree.image_folders, root, "images", f"a folder named {IMAGES_FOLDER}", "faces come from the videos")
+        return _one(tree.image_folders, root, "images", f"a folder named {IMAGES_FOLDER}", "there are no pictures, only sound and words")
     folder = root / settings.images
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; set `affwild2.images` to the folder of face images, or to 'none'")

@@ -67,6 +67,10 @@ def training_blocks(trials: Sequence[Trial], number: int, *, grouped: bool = Tru
         sizes = [len(list(members)) for _, members in groupby(ordered, key=lambda trial: trial.group)]
     else:
         sizes = [1] * len(ordered)
+    if not sizes:
+        raise InputError(
+            "no training trials: without labels there is nothing to train or to fold; `snakemake audit` goes as far as that can"
+        )
     if len(sizes) < number:
         raise InputError(
             f"{len(sizes)} groups of training trials cannot fill {number} blocks; set `folds.number` to at most {len(sizes) + 1}"

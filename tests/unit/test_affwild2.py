@@ -125,7 +125,7 @@ def test_a_trial_without_video_or_images_is_named(root):
     assert "video59: no folder" in str(raised.value)
 
 
-def test_images_none_means_faces_from_the_videos(root):
+def test_images_none_means_trials_without_pictures(root):
     assert {trial.faces for trial in trials(of(root, images="none"))} == {None}
 
 

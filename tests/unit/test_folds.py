@@ -112,6 +112,8 @@ def test_groups_shared_with_the_test_set_are_told():
 
 
 def test_impossible_folds_are_refused():
+    with pytest.raises(InputError, match="no training trials"):
+        assign_folds([trial("t", "test")], 2)
     with pytest.raises(InputError, match="no validation trials"):
         assign_folds([trial("a"), trial("b")], 2)
     with pytest.raises(InputError, match="at least 2"):
