@@ -2,7 +2,7 @@
 
 The classes hold no logic beyond validation. Stages never read `config.yaml`; the workflow passes each stage exactly
 the settings it reads (`stage_settings`), as JSON with sorted keys, so that a changed value reruns the stages that
-read it and no others. Defaults are the report's values where it names one (see METHOD in `docs/`), otherwise the
+read it and no others. Defaults are the report's values where it names one, otherwise the
 decision recorded in DEVIATIONS.md.
 """
 
@@ -53,7 +53,7 @@ class AffWild2Corpus(Section):
     videos: tuple[str, ...] = ()
     """Folders with the raw videos, relative to `folder`; empty: every folder below it that holds .mp4 or .avi files."""
     images: str = ""
-    """The `cropped_aligned` folder, relative to `folder`; empty: found by name. `none`: crop faces from the video."""
+    """The `cropped_aligned` folder, relative to `folder`; empty: found by name; `none`: no pictures, only sound and words."""
     annotations: str = ""
     """The folder that holds `Train_Set` and `Validation_Set`; empty: found by name."""
     test_list: str = ""
@@ -333,18 +333,44 @@ class Settings(Section):
 
 def load(values: Mapping[str, Any]) -> Settings:
     """Settings from nested mappings such as Snakemake's `config`; every problem in one ConfigError."""
+    problems: list[str] = []
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
-        problems = []
         for item in error.errors():
             place = ".".join(str(part) for part in item["loc"]) or "(top level)"
             if item["type"] == "extra_forbidden":
                 problems.append(f"  {place}: unknown setting{_nearest(item['loc'])}")
+            elif item["type"] == "value_error":
+                problems.append(f"  {place}: {item['ctx']['error']}")
             else:
                 given = "" if item["type"] == "missing" else f" (given: {item['input']!r})"
                 problems.append(f"  {place}: {item['msg']}{given}")
-        raise ConfigError("the configuration has problems:\n" + "\n".join(problems)) from None
+    else:
+        problems = [f"  {problem}" for problem in _misfits(settings)]
+        if not problems:
+            return settings
+    raise ConfigError("the configuration has problems:\n" + "\n".join(problems))
+
+
+def _misfits(settings: Settings) -> list[str]:
+    """What no section can see alone, and what a run would otherwise show after days: settings that do not fit together."""
+    training, folds, names = settings.training, settings.folds, ", ".join(settings.models)
+    found = []
+    if training.hop > training.window:
+        found.append(
+            f"training.hop: {training.hop} is more than training.window, {training.window}; rows between windows would never be seen"
+        )
+    for name, model in settings.models.items():
+        if wrong := [fold for fold in model.folds if not 0 <= fold < folds.number]:
+            found.append(f"models.{name}.folds: names {wrong}; with folds.number: {folds.number} the folds are 0 to {folds.number - 1}")
+        if model.fidelity is not None and "rows" in model.fidelity.model_fields_set and model.fidelity.rows != settings.fidelity.rows:
+            found.append(f"models.{name}.fidelity.rows: rows belong to the dataset, which all models share; set fidelity.rows")
+    if settings.submission.rule == "report":
+        for role in sorted({"leader", "second"} & settings.submission.model_fields_set):
+            if (model_name := getattr(settings.submission, role)) not in settings.models:
+                found.append(f"submission.{role}: {model_name!r} is no model; there are {names}")
+    return found
 
 
 def _nearest(place: tuple[str | int, ...]) -> str:

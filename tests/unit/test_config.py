@@ -36,6 +36,21 @@ def test_a_fold_beyond_the_number_is_refused():
         config.load({"folds": {"number": 3, "run": [0, 3]}})
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"training": {"window": 100, "hop": 200}}, "training.hop: 200 is more than training.window, 100"),
+        ({"folds": {"number": 3}, "models": {"x": {"network": "can", "modalities": ["video"], "folds": [3]}}}, "models.x.folds: names [3]"),
+        ({"models": {"x": {"network": "can", "modalities": ["video"], "fidelity": {"rows": "report"}}}}, "models.x.fidelity.rows: "),
+        ({"submission": {"leader": "cann"}}, "submission.leader: 'cann' is no model; there are can, lfan"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(values, message):
+    with pytest.raises(config.ConfigError) as caught:
+        config.load(values)
+    assert message in str(caught.value) and "(given" not in str(caught.value)
+
+
 def test_settings_cannot_be_changed_once_read():
     with pytest.raises(Exception, match="frozen"):
         config.load({}).training.epochs = 3
