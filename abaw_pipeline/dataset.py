@@ -41,7 +41,7 @@ class Alignment(BaseModel):
 
 ASSUMED_FPS = 30.0
 """Frame rate of a trial without video."""
-SAMPLE_COUNTS = ("padded_samples", "trimmed_samples", "gap_samples", "overlap_samples", "unexplained_samples")
+SAMPLE_COUNTS = ("padded_samples", "trimmed_samples", "gap_samples", "overlap_samples", "unexplained_samples", "decoder_messages")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _excluded(frames: int, kept: NDArray[np.int64]) -> dict[str, Any]:
 
 def fit_times(time: NDArray[np.float64], frames: int) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Times for exactly `frames` frames: trimmed, or continued with the median interval; and the counts of both."""
-    counts = {"times_assumed": 0, "times_extrapolated": max(0, frames - len(time)), "times_trimmed": max(0, len(time) - frames)}
+    counts = {"times_extrapolated": max(0, frames - len(time)), "times_trimmed": max(0, len(time) - frames)}
     interval = float(np.median(np.diff(time)))
     beyond = time[-1] + interval * np.arange(1, counts["times_extrapolated"] + 1)
     return np.concatenate([time[:frames], beyond]), counts
@@ -121,7 +121,14 @@ def assumed_times(frames: int) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Times and facts of a trial without video: pictures alone say nothing of their rate, so it is assumed and counted."""
     seconds = frames / ASSUMED_FPS
     no_sound = dict.fromkeys(("sound_seconds", "offset_seconds", "edge_padded_samples", *SAMPLE_COUNTS), 0)
-    clock = {"fps": ASSUMED_FPS, "variable_rate": False, "times_assumed": frames, "times_extrapolated": 0, "times_trimmed": 0}
+    clock = {
+        "fps": ASSUMED_FPS,
+        "variable_rate": False,
+        "times_assumed": frames,
+        "times_extrapolated": 0,
+        "times_trimmed": 0,
+        "hidden_pictures": 0,
+    }
     return np.arange(frames) / ASSUMED_FPS, clock | {"sound_track": False, "picture_seconds": seconds} | no_sound
 
 
@@ -211,10 +218,15 @@ def _read_timestamps(path: Path) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Times (n,) of the decoder's frames, and facts of the picture stream."""
     with _opened(path, "timestamps") as file:
         time = file["time"][()].astype(np.float64)
-        fps, variable = float(file.attrs["fps_mean"]), bool(file.attrs["variable_rate"])
+        facts = {
+            "fps": round(float(file.attrs["fps_mean"]), 6),
+            "variable_rate": bool(file.attrs["variable_rate"]),
+            "times_assumed": len(time) if file.attrs["rate_assumed"] else 0,
+            "hidden_pictures": int(file.attrs["hidden_pictures"]),
+        }
     if len(time) < 2:
         raise InputError(f"{path}: {len(time)} frames; a video needs at least 2 for a frame rate")
-    return time, {"fps": round(fps, 6), "variable_rate": variable}
+    return time, facts
 
 
 def _read_faces(path: Path, frames: int) -> tuple[NDArray[np.bool_], dict[str, Any]]:

@@ -97,7 +97,7 @@ def make_parts(folder: Path, name: str, frames: int) -> dict[str, Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(parts["timestamps"], "w") as file:
         file["time"] = np.arange(frames) / FPS
-        file.attrs.update({"fps_mean": FPS, "variable_rate": False})
+        file.attrs.update({"fps_mean": FPS, "variable_rate": False, "rate_assumed": False, "hidden_pictures": 0})
     with h5py.File(parts["logmel"], "w") as file:
         file.create_dataset("logmel", (round(100 * (seconds + 1)), 64), np.float16, chunks=(1024, 64))
         file.attrs["edge_padded_samples"] = 16000

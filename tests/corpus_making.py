@@ -55,7 +55,7 @@ def make_parts(
     parts["timestamps"] = folder / f"{trial}.timestamps.h5"
     with h5py.File(parts["timestamps"], "w") as file:
         file["time"] = np.asarray(times, np.float64)
-        file.attrs.update({"fps_mean": 1 / np.median(np.diff(times)), "variable_rate": False})
+        file.attrs.update({"fps_mean": 1 / np.median(np.diff(times)), "variable_rate": False, "rate_assumed": False, "hidden_pictures": 0})
     picture = float(times[-1] + np.median(np.diff(times)))
     heard = picture if sound_seconds is None else sound_seconds
     parts["record"] = folder / f"{trial}.json"

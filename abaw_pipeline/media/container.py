@@ -38,6 +38,8 @@ class Pictures:
     """From the first picture's start to the last one's end, seconds."""
     fps_mean: float
     variable_rate: bool
+    rate_assumed: bool
+    """The file holds no times for its packets, so every picture lasts as long as the header's rate says."""
     hidden: int
     """Packets that the container tells players not to show (edit lists); they are not in `time`, as decoders leave them out."""
     declared: int
@@ -127,6 +129,7 @@ def _pictures(stream: VideoStream, stamps: list[Stamp], hidden: int, stored: boo
         first_frame=float(ticks[0]) * base,
         duration=span + (last if stored and last > 0 else usual),
         fps_mean=len(gaps) / span if span > 0 else rate,
+        rate_assumed=all(any(stamp[clock] is None for stamp in stamps) for clock in (0, 1)),
         variable_rate=bool(len(gaps)) and float(np.abs(gaps - usual).max()) > JITTER_SECONDS,
         hidden=hidden,
         declared=stream.frames,

@@ -31,6 +31,7 @@ def main(args: argparse.Namespace) -> None:
         file.attrs["duration"] = pictures.duration
         file.attrs["fps_mean"] = pictures.fps_mean
         file.attrs["variable_rate"] = pictures.variable_rate
+        file.attrs["rate_assumed"] = pictures.rate_assumed
         file.attrs["hidden_pictures"] = pictures.hidden
         file.attrs["declared_pictures"] = pictures.declared
         file.attrs["audio_start"] = math.nan if sound is None else sound.start

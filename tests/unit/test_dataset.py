@@ -239,6 +239,16 @@ def test_frames_of_another_length_are_an_error(tmp_path):
         dataset.main(argparse.Namespace(**args))
 
 
+def test_what_the_container_lacks_hides_or_has_damaged_is_counted(tmp_path):
+    parts = make_parts(tmp_path, "one", planted(), times=times(), images=range(3))
+    with h5py.File(parts["timestamps"], "a") as file:
+        file.attrs.update({"rate_assumed": True, "hidden_pictures": 2})
+    record = json.loads(parts["record"].read_text())
+    parts["record"].write_text(json.dumps(record | {"decoder_messages": 3}))
+    audit = read_trial(make_dataset(parts, tmp_path / "dataset" / "one.h5")).audit
+    assert (audit["times_assumed"], audit["hidden_pictures"], audit["decoder_messages"]) == (FRAMES, 2, 3)
+
+
 @pytest.mark.parametrize(
     ("part", "content", "message"),
     [
@@ -281,7 +291,7 @@ def test_fitted_times_have_the_length_and_keep_what_is_known(steps, frames):
     assert len(fitted) == frames
     np.testing.assert_array_equal(fitted[:shared], known[:shared])
     assert (np.diff(fitted) > 0).all()
-    assert counts == {"times_assumed": 0, "times_extrapolated": max(0, frames - len(known)), "times_trimmed": max(0, len(known) - frames)}
+    assert counts == {"times_extrapolated": max(0, frames - len(known)), "times_trimmed": max(0, len(known) - frames)}
 
 
 @given(st.lists(st.integers(-100, 400), min_size=1), st.integers(96, 300))

@@ -70,6 +70,21 @@ def test_without_presentation_times_decoding_times_or_the_rate_decide() -> None:
     assert presentation_ticks([(None, None, 1), (7, None, 1)], 2.0).tolist() == [0, 2]
 
 
+def test_a_stream_without_times_is_said_to_have_an_assumed_rate(tmp_path: Path) -> None:
+    make_video(tmp_path / "v.mp4", EVEN)
+    assert not read_container(tmp_path / "v.mp4")[0].rate_assumed
+    with av.open(str(tmp_path / "v.h264"), "w", format="h264") as file:
+        stream = file.add_stream("libx264", rate=25, options={"bf": "0"})
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for number in range(30):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), 8 * number, np.uint8), format="rgb24")))
+        file.mux(stream.encode(None))
+    bare = read_container(tmp_path / "v.h264")[0]
+    assert bare.rate_assumed and len(bare.time) == 30
+    np.testing.assert_allclose(np.diff(bare.time), 1 / 25)
+
+
 def run(video: Path, output: Path) -> None:
     timestamps.main(argparse.Namespace(video=video, output=output))
 
