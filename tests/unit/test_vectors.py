@@ -153,7 +153,7 @@ def test_the_setting_reaches_training_and_must_fit_the_modalities() -> None:
 
 
 def test_describe_tells_their_length_or_that_it_guesses(index: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    file, size = tmp_path / "config.yaml", "training: {window: 20, batch_size: 1}"
+    file, size = tmp_path / "config.yaml", "training: {window: 20, hop: 20, batch_size: 1}"
     for where, expected in ((folder, "your vectors of 3, as they are\n"), (tmp_path / "none", "your vectors of 512, as they are (a guess")):
         file.write_text(
             f"models: {{tiny: {{network: can, modalities: [video, bert], tcn_width: 0.1, precomputed: {{video: {where}}}}}}}\n{size}\n"

@@ -25,7 +25,7 @@ TINY = {
     "demo": {"folder": "data/tiny", "videos": 12, "seconds": 2.0},
     "shards": 2,
     "folds": {"number": 2},
-    "training": {"seeds": 1, "seeds_per_job": 1, "epochs": 1, "emotions": ["valence"], "window": 30, "hop": 20},
+    "training": {"seeds": 1, "seeds_per_job": 1, "epochs": 1, "emotions": ["both"], "window": 30, "hop": 20},
     "report": {"bootstrap": 20, "frames": False},
 }
 

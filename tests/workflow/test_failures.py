@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 pytestmark = pytest.mark.slow
 ANNOTATIONS = "data/tiny/annotations/VA_Estimation_Challenge"
@@ -85,15 +84,3 @@ def test_two_videos_of_one_name_are_both_listed(unstarted):
         shutil.rmtree(twin.parent)
     assert done.returncode != 0
     assert video.parent.name in done.stdout and "twin" in done.stdout
-
-
-def test_counts_above_the_limits_stop_before_training(finished):
-    strict = finished.folder / "strict.yaml"
-    strict.write_text(yaml.safe_dump({"audit": {"max_excluded_share": 0.0}}))
-    try:
-        done = finished.snakemake("dataset", "--configfile", "tiny.yaml", "strict.yaml", check=False)
-        assert done.returncode != 0
-        assert "max_excluded_share" in done.stdout
-    finally:
-        strict.unlink()
-        finished.snakemake("submission")

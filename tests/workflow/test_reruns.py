@@ -125,7 +125,7 @@ def test_a_removed_trial_leaves_the_others_alone(finished, restored):
     assert not would["frames_of_trial"]
 
 
-@pytest.mark.parametrize("stage", ["wav", "logmel", "words", "frames", "dataset", "training", "audit", "report", "submission"])
+@pytest.mark.parametrize("stage", ["logmel", "frames", "dataset", "training", "audit", "report"])
 def test_stages_can_be_asked_for_by_name(finished, stage):
     assert not finished.would_run(stage)
 
@@ -133,3 +133,13 @@ def test_stages_can_be_asked_for_by_name(finished, stage):
 def test_a_stage_can_be_forced(finished):
     would = finished.would_run("submission", "--forcerun", "logmel_of_video")
     assert {"logmel_of_video", "dataset_of_trial"} <= set(would) and "wav_of_video" not in would
+
+
+def test_counts_above_the_limits_stop_before_training(finished):
+    strict = ("--config", "audit={max_excluded_share: 0.0}")
+    try:
+        done = finished.snakemake("dataset", *strict, check=False)
+        assert done.returncode != 0
+        assert "max_excluded_share" in done.stdout
+    finally:
+        finished.snakemake("submission")
