@@ -106,16 +106,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace with a corpus and no results, whose training takes a while: for tests that interrupt it."""
-    workspace = copy_project(tmp_path_factory.mktemp("elsewhere") / "project")
-    longer = TINY | {"training": TINY["training"] | {"epochs": 60, "early_stopping": 60}}
-    (workspace.folder / "tiny.yaml").write_text(yaml.safe_dump(longer))
-    generate_corpus(workspace)
-    return workspace
-
-
-@pytest.fixture(scope="session")
 def unstarted(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace with a corpus and no results."""
     workspace = copy_project(tmp_path_factory.mktemp("unstarted") / "project")
