@@ -13,10 +13,10 @@ submission: environment ## the whole pipeline (config.yaml: the demo), from raw 
 	snakemake --cores $(CORES) --quiet reason host --show-failed-logs -- submission
 
 test: environment ## all tests
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
 
 quick-test: environment ## tests that take seconds
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -m "not slow and not demo"
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m "not slow and not demo"
 
 lint: environment ## format, style, types, workflow
 	ruff format --check .

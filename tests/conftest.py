@@ -46,11 +46,3 @@ def demo_corpus(tmp_path_factory: pytest.TempPathFactory) -> DemoCorpus:
     settings = DemoCorpus(folder=str(folder), videos=12, seconds=3.0)
     generate(settings, folder, jobs=2)
     return settings
-
-
-@pytest.hookimpl(tryfirst=True)  # before the plugin that reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (`-n 2`), the tests of a workflow file share its finished run, so they stay on one of them."""
-    for item in items:
-        if "workflow" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
