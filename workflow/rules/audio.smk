@@ -31,6 +31,7 @@ rule wav_of_video:
         "<logs>/wav/{video}.log",
     benchmark:
         "<benchmarks>/wav/{video}.tsv"
+    priority: RECOGNITION_FIRST
     conda:
         "../../envs/media.yaml"
     params:

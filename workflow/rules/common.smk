@@ -35,6 +35,9 @@ if SETTINGS.models_dir:
     # Where models lie changes no result, so it reaches the stages beside their settings, not in them.
     os.environ.update(ABAW_MODELS=os.path.abspath(SETTINGS.models_dir))
 
+# Recognition takes longest of all that the dataset waits for: sound goes before faces, so that both end together.
+RECOGNITION_FIRST = 10
+
 # Appended to every shell command: the log holds all a stage says, and a failing job shows how it ended.
 LOGGED = " > {log:q} 2>&1 || {{ echo 'last lines of {log}:' >&2; tail -n 12 {log:q} >&2; exit 1; }}"
 

@@ -12,6 +12,7 @@ rule recognise_shard:
         "<logs>/recognise/shard{shard}.log",
     benchmark:
         "<benchmarks>/recognise/shard{shard}.tsv"
+    priority: RECOGNITION_FIRST
     conda:
         "../../envs/language.yaml"
     params:
