@@ -406,11 +406,13 @@ def submissions(results: Results, settings: config.Settings) -> dict[str, Any]:
     repairs = results.table("submission/repairs.csv")
     repaired: Table | None = None
     if repairs is not None:
-        once = repairs.drop_duplicates("trial") if "trial" in repairs else repairs
-        once = once[(once["padded"] > 0) | (once["trimmed"] > 0)]
+        # All files have the same rows; how many of their values were clipped differs.
+        shown = ("template_rows", "predicted_rows", "padded", "trimmed", "clipped")
+        once = repairs.groupby("trial", sort=False).agg(dict.fromkeys(shown, "first") | {"clipped": "sum"})
+        once = once[(once[["padded", "trimmed", "clipped"]] > 0).any(axis=1)]
         repaired = Table(
-            ("trial", "template rows", "predicted", "padded", "trimmed"),
-            [[str(row[name]) for name in ("trial", "template_rows", "predicted_rows", "padded", "trimmed")] for _, row in once.iterrows()],
+            ("trial", "template rows", "predicted", "padded", "trimmed", "values clipped, all files"),
+            [[str(trial), *(str(row[name]) for name in shown)] for trial, row in once.iterrows()],
         )
     return {
         "table": Table(columns, rows, texts=4, stacks=True),

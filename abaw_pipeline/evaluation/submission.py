@@ -2,7 +2,8 @@
 
 Values have six decimals: float32 predictions lose nothing that a score could show, and files stay the same from run to
 run. Rows are exactly the template's, in its order. Where a trial has fewer predictions than rows its last value is
-repeated, where it has more they are trimmed at the rear; both are counted in `repairs.csv`.
+repeated, where it has more they are trimmed at the rear. Values beyond [-1, 1], which calibration can make, are clipped.
+All of it is counted in `repairs.csv`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import io
 import json
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -34,7 +36,7 @@ from abaw_pipeline.evaluation.validate import HEADER, read_template, split_locat
 
 DECIMALS = 6
 WRITTEN = ("submission.zip", "mapping.json", "repairs.csv", "scores.json")
-REPAIR_COLUMNS = ("trial", "template_rows", "predicted_rows", "padded", "trimmed", "note")
+REPAIR_COLUMNS = ("trial", "template_rows", "predicted_rows", "padded", "trimmed", "clipped", "note")
 # The oldest date a zip can hold, so that equal files give equal bytes.
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -73,8 +75,13 @@ def fill(places: Sequence[Place], series: Series) -> NDArray[np.float64]:
     return np.array([series[trial][min(frame, series[trial].size - 1)] for trial, frame in places])
 
 
-def repairs(places: Sequence[Place], lengths: Mapping[str, int]) -> list[dict[str, Any]]:
-    """One row per trial: rows of template and predictions, how many were padded and how many trimmed."""
+def clipped_values(places: Sequence[Place], *columns: NDArray[np.float64]) -> Counter[str]:
+    """How many values of each trial `render` will clip to [-1, 1]; those of valence and of arousal count apart."""
+    return Counter(places[row][0] for values in columns for row in np.flatnonzero(np.abs(values) > 1).tolist())
+
+
+def repairs(places: Sequence[Place], lengths: Mapping[str, int], clipped: Mapping[str, int]) -> list[dict[str, Any]]:
+    """One row per trial: rows of template and predictions, how many were padded and trimmed, how many values clipped."""
     template: dict[str, list[int]] = {}
     for trial, frame in places:
         template.setdefault(trial, []).append(frame)
@@ -84,7 +91,7 @@ def repairs(places: Sequence[Place], lengths: Mapping[str, int]) -> list[dict[st
         padded = sum(frame >= length for frame in frames)
         note = "" if frames else "not in the template"
         row = {"trial": trial, "template_rows": len(frames), "predicted_rows": length, "padded": padded}
-        table.append(row | {"trimmed": length - (len(frames) - padded), "note": note})
+        table.append(row | {"trimmed": length - (len(frames) - padded), "clipped": clipped.get(trial, 0), "note": note})
     return table
 
 
@@ -207,9 +214,10 @@ def main(args: argparse.Namespace) -> None:
             raise InputError(
                 f"{entry['file']}: valence and arousal instances predict different trials or lengths; train them on one dataset"
             )
-        table += [{"file": entry["file"], **row} for row in repairs(places, lengths[0])]
+        valence, arousal = (fill(places, averaged[target]) for target in TARGETS)
+        table += [{"file": entry["file"], **row} for row in repairs(places, lengths[0], clipped_values(places, valence, arousal))]
         path = args.output / entry["file"]
-        text = render(template, *(fill(places, averaged[target]) for target in TARGETS))
+        text = render(template, valence, arousal)
         write_valid(path, text, template)
         files.append(path)
         mapping[entry["file"]] = {
@@ -233,6 +241,8 @@ def main(args: argparse.Namespace) -> None:
     if repaired:
         trials = len({row["trial"] for row in repaired})
         print(f"submit: the predictions of {trials} trials were padded or trimmed to the template (repairs.csv)", file=sys.stderr)
+    if beyond := sum(row["clipped"] for row in table):
+        print(f"submit: {beyond} values beyond [-1, 1] were clipped (repairs.csv)", file=sys.stderr)
 
 
 def _average(parts: Sequence[tuple[float, Series]], file: str, target: str) -> Series:

@@ -157,6 +157,17 @@ def test_faces_are_shown_unless_declined(page: str, small: Path, undrawn: None) 
     assert "data:image/png" not in write(small, '{"report": {"frames": false, "bootstrap": 0}}')
 
 
+def test_what_was_padded_trimmed_or_clipped_stands_under_the_submissions(page: str, small: Path, undrawn: None) -> None:
+    assert "and no value clipped" in page
+    (small / "submission").mkdir()
+    head = "file,trial,template_rows,predicted_rows,padded,trimmed,clipped,note\n"
+    rows = "1.txt,a,9,8,1,0,0,\n1.txt,b,9,9,0,0,4,\n2.txt,a,9,8,1,0,0,\n2.txt,b,9,9,0,0,3,\n1.txt,c,9,9,0,0,0,\n"
+    (small / "submission" / "repairs.csv").write_text(head + rows)
+    text = write(small)
+    assert "2 trials were padded (last value) or trimmed" in text and "or had values clipped" in text
+    assert re.search(r"<tr><td[^>]*>b</td>.*>7</td></tr>", text)
+
+
 def test_parts_that_are_absent_are_named_instead(finished: Path, tmp_path: Path, undrawn: None) -> None:
     (tmp_path / "empty").mkdir()
     text = write(tmp_path / "empty")

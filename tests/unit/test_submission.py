@@ -88,6 +88,22 @@ def test_padding_and_trimming_follow_the_template_and_are_counted(results: Path)
     assert len(set(last)) == 1
 
 
+def test_values_that_calibration_puts_beyond_the_range_are_clipped_and_counted(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert submit(results) == 0
+    assert {row["clipped"] for row in table(results)} == {"0"}
+    for path in (results / "runs" / "can" / "valence").rglob("test.csv"):
+        predicted = pd.read_csv(path)
+        predicted.loc[predicted.trial == "video12", "valence"] = [1.5] * 3 + [-1.01] + [1.0] * 176
+        predicted.to_csv(path, index=False)
+    assert submit(results) == 0
+    counted = {(row["file"], row["trial"]): row["clipped"] for row in table(results)}
+    assert {key for key, number in counted.items() if number != "0"} == {("1.txt", "video12"), ("3.txt", "video12"), ("4.txt", "video12")}
+    assert counted["1.txt", "video12"] == "4"
+    written = pd.read_csv(results / "submission" / "1.txt")
+    assert written["valence"].max() == 1 and written["valence"].min() == -1
+    assert "12 values beyond [-1, 1] were clipped (repairs.csv)" in capsys.readouterr().err
+
+
 def test_a_template_trial_without_predictions_is_an_error_and_nothing_is_zipped(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert submit(results) == 0
     with (results.parent / "template.txt").open("a") as file:
@@ -178,7 +194,7 @@ def test_repairs_balance(template_rows: list[int], predicted: list[int]) -> None
     series = {f"t{trial}": np.arange(rows, dtype=float) for trial, rows in enumerate(predicted)}
     filled = submission.fill(places, series)
     assert filled.tolist() == [min(frame, predicted[int(trial[1:])] - 1) for trial, frame in places]
-    for row in submission.repairs(places, {trial: values.size for trial, values in series.items()}):
+    for row in submission.repairs(places, {trial: values.size for trial, values in series.items()}, {}):
         assert row["template_rows"] == row["predicted_rows"] + row["padded"] - row["trimmed"]
         assert min(row["padded"], row["trimmed"]) == 0
 
