@@ -9,19 +9,27 @@ decision recorded in DEVIATIONS.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 Emotion = Literal["valence", "arousal", "both"]
 Modality = Literal["video", "logmel", "bert"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+ENTRY = re.compile(r"(?P<model>[^/]+)/fold(?P<fold>\d+)(?:/seed(?P<seed>\d+))?")
+"""An instance in `submission.entries`; without a seed, the best of the fold."""
 
 
 class ConfigError(ValueError):
     """A setting is unknown, missing or out of range; the message names it and says what is allowed."""
+
+
+def _repeated(values: Sequence[object]) -> str:
+    """The values that stand more than once, in words; empty when there are none."""
+    return ", ".join(str(value) for value in dict.fromkeys(values) if values.count(value) > 1)
 
 
 class Section(BaseModel):
@@ -114,6 +122,12 @@ class Recognition(Section):
     chunk_seconds: float = Field(0.25, gt=0)
     """Sound handed to the recogniser at a time."""
 
+    @model_validator(mode="after")
+    def _transcripts_given(self) -> Recognition:
+        if self.engine == "transcript" and not self.transcripts:
+            raise ValueError("the engine transcript reads files that you bring; name their folder in recognition.transcripts")
+        return self
+
 
 class Punctuation(Section):
     """Where sentences end, for the context that the word features see."""
@@ -180,6 +194,8 @@ class Folds(Section):
         wrong = [fold for fold in self.run if not 0 <= fold < self.number]
         if wrong:
             raise ValueError(f"folds.run names {wrong}; with folds.number: {self.number} the folds are 0 to {self.number - 1}")
+        if twice := _repeated(self.run):
+            raise ValueError(f"folds.run names {twice} twice; name each fold once")
         return self
 
     @property
@@ -197,7 +213,7 @@ class Model(Section):
     """Inputs, in order."""
     visual: str = "ir50"
     """`ir50`, `ir_small`, or `timm/<name>`."""
-    audio: str = "vggish"
+    audio: Literal["vggish", "vgg_small"] = "vggish"
     """`vggish` or `vgg_small`."""
     tcn_width: float = Field(1.0, gt=0, le=4)
     """Widths of the temporal layers relative to the report's; 0.25 suits the small backbones."""
@@ -208,10 +224,19 @@ class Model(Section):
     folds: tuple[int, ...] = ()
     """Train this network on these folds only; empty: all of `folds.run`."""
     fidelity: Fidelity | None = None
-    """Training-time switches of this network alone, for comparisons; empty: those of the run."""
+    """Training-time switches of this network alone, for comparisons; those not named here are the run's."""
+
+    @field_validator("visual")
+    @classmethod
+    def _visual_backbone_known(cls, visual: str) -> str:
+        if visual not in ("ir50", "ir_small") and not visual.startswith("timm/"):
+            raise ValueError(f"{visual!r} is no visual backbone; known: ir50, ir_small, timm/<name>")
+        return visual
 
     @model_validator(mode="after")
-    def _precomputed_among_modalities(self) -> Model:
+    def _modalities_once_and_precomputed_among_them(self) -> Model:
+        if twice := _repeated(self.modalities):
+            raise ValueError(f"modalities names {twice} twice; name each once, in order")
         wrong = [modality for modality in self.precomputed if modality not in self.modalities]
         if wrong:
             raise ValueError(f"precomputed names {', '.join(wrong)}, but modalities are {', '.join(self.modalities)}")
@@ -223,7 +248,7 @@ class Model(Section):
 class Training(Section):
     """Report section 3.4."""
 
-    emotions: tuple[Emotion, ...] = ("valence", "arousal")
+    emotions: tuple[Emotion, ...] = Field(("valence", "arousal"), min_length=1)
     """One network each; `both` trains one network with two targets."""
     seeds: int = Field(15, ge=1)
     """Instances per model, emotion and fold; seeds count from 0."""
@@ -257,7 +282,7 @@ class Training(Section):
     """`auto`: bf16 autocast on a GPU that has it, else float32, which is the reference."""
     compile: bool = False
     """torch.compile the network (a GPU, long runs)."""
-    device: str = "auto"
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """`auto`: the GPU that this job was given, else the CPU."""
     sharing: int = Field(1, ge=1)
     """Training jobs that may use one GPU at the same time."""
@@ -267,6 +292,12 @@ class Training(Section):
     """Instances trained side by side in one process."""
     threads: int = Field(8, ge=1)
     """CPU threads a training job asks for; 8 keeps one at a time under `--cores 8`."""
+
+    @model_validator(mode="after")
+    def _emotions_once(self) -> Training:
+        if twice := _repeated(self.emotions):
+            raise ValueError(f"emotions names {twice} twice; name each once")
+        return self
 
 
 class Submission(Section):
@@ -304,7 +335,7 @@ class Settings(Section):
 
     corpus: Literal["demo", "affwild2", "manifest"] = "demo"
     """Which corpus; its section below says where it is."""
-    results: str = "results"
+    results: str = Field("results", min_length=1)
     """Folder for everything the pipeline writes."""
     models_dir: str = ""
     """Folder with models that you brought; empty: `ABAW_MODELS`, else the cache."""
@@ -329,6 +360,20 @@ class Settings(Section):
     training: Training = Training()
     submission: Submission = Submission()
     report: Report = Report()
+
+    @field_validator("models")
+    @classmethod
+    def _own_switches_over_those_of_the_run(cls, models: dict[str, Model], info: ValidationInfo) -> dict[str, Model]:
+        """Each network's `fidelity` in full: the switches that it names, and the run's for the rest."""
+        run: Fidelity | None = info.data.get("fidelity")
+        if run is None:  # has problems of its own, which are told
+            return models
+        return {
+            name: model.model_copy(update={"fidelity": run.model_copy(update=model.fidelity.model_dump(exclude_unset=True))})
+            if model.fidelity is not None
+            else model
+            for name, model in models.items()
+        }
 
 
 def load(values: Mapping[str, Any]) -> Settings:
@@ -357,6 +402,16 @@ def _misfits(settings: Settings) -> list[str]:
     """What no section can see alone, and what a run would otherwise show after days: settings that do not fit together."""
     training, folds, names = settings.training, settings.folds, ", ".join(settings.models)
     found = []
+    if not (trained := instances(settings)):
+        found.append(f"folds.run: none of {list(folds.chosen)} is a fold of any network (models.*.folds); nothing would be trained")
+    pictures = [name for name, model in settings.models.items() if "video" in model.modalities and "video" not in model.precomputed]
+    if pictures and training.crop > settings.frames.size:
+        found.append(f"training.crop: {training.crop} is more than frames.size, {settings.frames.size}; lower it, or raise frames.size")
+    if training.min_learning_rate > training.learning_rate:
+        found.append(
+            f"training.min_learning_rate: {training.min_learning_rate:g} is more than training.learning_rate, {training.learning_rate:g},"
+            " so every epoch would release a group or end the run; lower it"
+        )
     if training.hop > training.window:
         found.append(
             f"training.hop: {training.hop} is more than training.window, {training.window}; rows between windows would never be seen"
@@ -364,12 +419,41 @@ def _misfits(settings: Settings) -> list[str]:
     for name, model in settings.models.items():
         if wrong := [fold for fold in model.folds if not 0 <= fold < folds.number]:
             found.append(f"models.{name}.folds: names {wrong}; with folds.number: {folds.number} the folds are 0 to {folds.number - 1}")
-        if model.fidelity is not None and "rows" in model.fidelity.model_fields_set and model.fidelity.rows != settings.fidelity.rows:
+        if model.fidelity is not None and model.fidelity.rows != settings.fidelity.rows:
             found.append(f"models.{name}.fidelity.rows: rows belong to the dataset, which all models share; set fidelity.rows")
     if settings.submission.rule == "report":
         for role in sorted({"leader", "second"} & settings.submission.model_fields_set):
             if (model_name := getattr(settings.submission, role)) not in settings.models:
                 found.append(f"submission.{role}: {model_name!r} is no model; there are {names}")
+        if settings.submission.leader == settings.submission.second:
+            found.append(f"submission.second: {settings.submission.second!r} is the leader too, whose fold 0 would be submitted twice")
+    if settings.submission.rule == "list":
+        found += _misfit_entries(settings.submission.entries, trained)
+    return found
+
+
+def _misfit_entries(entries: Sequence[Mapping[str, str]], trained: Sequence[Instance]) -> list[str]:
+    """Entries of `submission.entries` that are malformed, or name what these settings do not train."""
+    if not entries:
+        return ["submission.entries: empty, but submission.rule is list; name an instance for valence and one for arousal"]
+    found = []
+    for number, entry in enumerate(entries, start=1):
+        place = f"submission.entries: entry {number}"
+        if set(entry) != {"valence", "arousal"}:
+            found.append(f"{place}: give valence and arousal, found {', '.join(entry) or 'nothing'}")
+        for target, name in entry.items():
+            match = ENTRY.fullmatch(name)
+            if match is None:
+                found.append(f"{place}, {target}: {name!r} is not like can/fold0/seed3 (or can/fold0 for its best seed)")
+            elif not any(
+                (item.model, item.fold) == (match["model"], int(match["fold"]))
+                and item.seed == int(match["seed"] or item.seed)
+                and item.emotion in (target, "both")
+                for item in trained
+            ):
+                found.append(
+                    f"{place}, {target}: {name} is none that these settings train; see models, folds, training.seeds, training.emotions"
+                )
     return found
 
 

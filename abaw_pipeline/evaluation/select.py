@@ -20,7 +20,6 @@ import csv
 import io
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -36,7 +35,6 @@ COLUMNS = (
     *("model", "emotion", "fold", "seed", "status", "valence_ccc", "arousal_ccc", "score", "rank", "chosen", "submissions"),
     *("best_epoch", "epochs", "note"),
 )
-LISTED = re.compile(r"(?P<model>[^/]+)/fold(?P<fold>\d+)(?:/seed(?P<seed>\d+))?")
 
 Fold = tuple[str, int]
 Choice = Mapping[Fold, Mapping[str, Instance]]
@@ -158,7 +156,7 @@ def _listed(instances: Sequence[Instance], choice: Choice, number: int, entry: M
 
 def _named(instances: Sequence[Instance], choice: Choice, name: str, target: str, number: int) -> Instance:
     place = f"submission.entries, entry {number}, {target}: {name!r}"
-    match = LISTED.fullmatch(name)
+    match = config.ENTRY.fullmatch(name)
     if not match:
         raise InputError(f"{place} is not like can/fold0/seed3 (or can/fold0 for its best seed)")
     model, fold = match["model"], int(match["fold"])

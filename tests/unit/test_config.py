@@ -36,6 +36,10 @@ def test_a_fold_beyond_the_number_is_refused():
         config.load({"folds": {"number": 3, "run": [0, 3]}})
 
 
+def listed(**entry):
+    return {"submission": {"rule": "list", "entries": [entry]}}
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -43,12 +47,72 @@ def test_a_fold_beyond_the_number_is_refused():
         ({"folds": {"number": 3}, "models": {"x": {"network": "can", "modalities": ["video"], "folds": [3]}}}, "models.x.folds: names [3]"),
         ({"models": {"x": {"network": "can", "modalities": ["video"], "fidelity": {"rows": "report"}}}}, "models.x.fidelity.rows: "),
         ({"submission": {"leader": "cann"}}, "submission.leader: 'cann' is no model; there are can, lfan"),
+        ({"submission": {"second": "can"}}, "submission.second: 'can' is the leader too"),
+        ({"training": {"crop": 56}}, "training.crop: 56 is more than frames.size, 48; lower it, or raise frames.size"),
+        ({"training": {"learning_rate": 1e-9}}, "training.min_learning_rate: 1e-08 is more than training.learning_rate, 1e-09"),
+        ({"training": {"emotions": ["valence", "valence"]}}, "training: emotions names valence twice"),
+        ({"folds": {"run": [1, 1]}}, "folds: folds.run names 1 twice"),
+        ({"folds": {"run": [1]}, "models": {"x": {"network": "can", "modalities": ["bert"], "folds": [0]}}}, "nothing would be trained"),
+        ({"models": {"x": {"network": "can", "modalities": ["video", "video"]}}}, "models.x: modalities names video twice"),
+        ({"models": {"x": {"network": "can", "modalities": ["video"], "visual": "ir51"}}}, "models.x.visual: 'ir51' is no visual backbone"),
+        ({"recognition": {"engine": "transcript"}}, "name their folder in recognition.transcripts"),
+        ({"submission": {"rule": "list"}}, "submission.entries: empty, but submission.rule is list"),
+        (listed(valence="can/fold0"), "submission.entries: entry 1: give valence and arousal, found valence"),
+        (listed(valence="can-fold0", arousal="can/fold0"), "entry 1, valence: 'can-fold0' is not like can/fold0/seed3"),
+        (listed(valence="can/fold0", arousal="cann/fold0"), "entry 1, arousal: cann/fold0 is none that these settings train"),
+        (listed(valence="can/fold6", arousal="can/fold0"), "entry 1, valence: can/fold6 is none that these settings train"),
+        (listed(valence="can/fold0/seed15", arousal="can/fold0/seed14"), "entry 1, valence: can/fold0/seed15 is none"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(values, message):
     with pytest.raises(config.ConfigError) as caught:
         config.load(values)
     assert message in str(caught.value) and "(given" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("models.x.audio", "vgg"),
+        ("models.x.precomputed.touch", "vectors"),
+        ("training.device", "gpu"),
+        ("training.emotions", []),
+        ("training.seeds", 0),
+        ("training.hop", 0),
+        ("training.window", 0),
+        ("folds.number", 1),
+        ("results", ""),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_place(place, value):
+    values = {"models": {"x": {"network": "can", "modalities": ["bert"]}}}
+    *sections, name = place.split(".")
+    section = values
+    for part in sections:
+        section = section.setdefault(part, {})
+    section[name] = value
+    with pytest.raises(config.ConfigError, match=f"{place}.*\n?.*given") as caught:
+        config.load(values)
+    assert str(caught.value).count("\n") == 1
+
+
+def test_settings_that_only_look_odd_are_taken():
+    config.load({"training": {"crop": 56}, "models": {"x": {"network": "can", "modalities": ["bert"]}}})
+    config.load({"training": {"emotions": ["both"]}, **listed(valence="can/fold5", arousal="lfan/fold0/seed14")})
+    config.load({"models": {"x": {"network": "can", "modalities": ["video"], "visual": "timm/resnet18"}}, "training": {"device": "cuda:1"}})
+
+
+def test_a_networks_own_switches_lie_over_the_runs():
+    own = {"network": "can", "modalities": ["bert"], "fidelity": {"warmup": "ramped"}}
+    values = {
+        "fidelity": {"scope": "run", "padding": "unmasked", "rows": "report"},
+        "models": {"own": own, "other": own | {"fidelity": None}},
+    }
+    settings = config.load(values)
+    trained = {name: json.loads(config.stage_settings(settings, "train", name))["fidelity"] for name in ("own", "other")}
+    run = settings.fidelity.model_dump(exclude={"rows"})
+    assert trained == {"own": run | {"warmup": "ramped"}, "other": run}
+    assert config.Settings.model_validate_json(config.as_json(settings)) == settings, "as the report reads them"
 
 
 def test_settings_cannot_be_changed_once_read():
@@ -87,8 +151,18 @@ def test_ablations_differ_from_the_demos_networks_in_nothing_but_what_they_name(
 
     merged = yaml.safe_load((ROOT / "config.yaml").read_text())
     update_config(merged, yaml.safe_load((PRESET.parent / "ablation.yaml").read_text()))
-    built = {(model.visual, model.audio, model.tcn_width, model.pretrained) for model in config.load(merged).models.values()}
+    settings = config.load(merged)
+    built = {(model.visual, model.audio, model.tcn_width, model.pretrained) for model in settings.models.values()}
     assert len(built) == 1
+    plain = json.loads(config.stage_settings(settings, "train", "can"))
+    for name, switch in {
+        "can_unmasked": {"padding": "unmasked"},
+        "can_ramped": {"warmup": "ramped"},
+        "can_run": {"scope": "run"},
+        "can_batchnorm": {"frozen_batchnorm": "updated"},
+        "can_tied": {"data_seed": "tied"},
+    }.items():
+        assert json.loads(config.stage_settings(settings, "train", name)) == plain | {"fidelity": plain["fidelity"] | switch}
 
 
 def test_the_schema_follows_the_code_and_accepts_the_shipped_files():
