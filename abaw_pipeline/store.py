@@ -39,6 +39,8 @@ LOGMEL_WINDOW = 96
 BLACK_SIZE = 48
 """Edge of the black frames of a trial without images."""
 NOT_ANNOTATED = -5.0
+NAMED = 4
+"""Parts named of a file that is another program's or another stage's."""
 ATTRIBUTES = ("trial", "video", "partition", "group", "format_version", "settings", "audit")
 PARTITIONS = ("train", "validation", "test")
 ARRAYS = {
@@ -148,6 +150,8 @@ def _opened(path: Path) -> h5py.File:
 def check_trial(path: Path) -> list[str]:
     """What is wrong with a trial's file, in words; empty when it is valid. Reads everything but the frames."""
     try:
+        if stranger := _stranger(path):
+            return [stranger]
         with _opened(path) as file:
             problems = _check_attributes(file) + _check_frames(file, path) + _check_arrays(file)
         return problems or _check_content(read_trial(path))
@@ -155,6 +159,21 @@ def check_trial(path: Path) -> list[str]:
         return [str(error).removeprefix(f"{path}: ")]
     except BROKEN as error:
         return [f"broken: {error}; delete it and run the dataset stage again"]
+
+
+def _stranger(path: Path) -> str:
+    """Why `path` can be no trial's file at all; empty when it can."""
+    if path.is_dir():
+        return f"a folder; name the files in it: {path}/*.h5"
+    if not path.exists():
+        return "no such file"
+    if not h5py.is_hdf5(path):
+        return "cannot be read as HDF5; a trial's file is dataset/{trial}.h5. If this is one, delete it and run the dataset stage again"
+    with h5py.File(path, "r") as file:
+        if "format_version" in file.attrs:
+            return ""
+        held = ", ".join(list(file)[:NAMED]) or "nothing"
+    return f"HDF5, but no trial's file: it has no format version, and holds {held}; a trial's file is dataset/{{trial}}.h5"
 
 
 def _check_attributes(file: h5py.File) -> list[str]:
@@ -282,6 +301,6 @@ def main(args: argparse.Namespace) -> int:
     for path in args.files:
         problems = check_trial(path)
         bad += bool(problems)
-        print(f"{path}: {'valid' if not problems else ''}", *[f"  - {problem}" for problem in problems], sep="\n" if problems else "")
+        print(f"{path}:" if problems else f"{path}: valid", *(f"  - {problem}" for problem in problems), sep="\n")
     print(f"{len(args.files) - bad} valid, {bad} with problems", file=sys.stderr)
     return 1 if bad else 0
