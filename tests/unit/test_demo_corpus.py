@@ -190,7 +190,7 @@ def test_pairs_share_a_video(demo_corpus: DemoCorpus) -> None:
         assert all(images(demo_corpus, trial) for trial in video.trials)
 
 
-@pytest.mark.parametrize(("trouble", "rate"), [("fps_25", 25), ("fps_29.97", 30000 / 1001), ("fps_30", 30)])
+@pytest.mark.parametrize(("trouble", "rate"), [("fps_25", 25), ("fps_29.97", 30000 / 1001), ("fps_30", 30), ("avi", 30)])
 def test_constant_rates(demo_corpus: DemoCorpus, trouble: Trouble, rate: float) -> None:
     video = next(video for video in plan(demo_corpus) if trouble in video.troubles and not video.variable)
     times = frame_times(demo_corpus, video)

@@ -214,12 +214,14 @@ class _Recorder:
     """An open video file: H.264 and AAC in MP4, or MPEG-4 and MP3 in AVI. Use as a context manager."""
 
     def __init__(self, path: Path, video: PlannedVideo, width: int, sound: Floats | None) -> None:
-        self._file = av.open(str(path), "w", container_options={"fflags": "+bitexact"})
         avi = path.suffix == ".avi"
+        # An MP3 begins before zero; an AVI would be shifted for it as a whole, and hold its second picture one frame late.
+        options = {"avoid_negative_ts": "disabled"} if avi else {}
+        self._file = av.open(str(path), "w", container_options={"fflags": "+bitexact", **options})
         self._clock = Fraction(1, TICKS) if video.variable else 1 / video.rate
         self._variable = video.variable
-        options = {"qscale": "4"} if avi else {"preset": "veryfast", "crf": "23"}
-        self._pictures = self._file.add_stream("mpeg4" if avi else "libx264", rate=video.rate, options={**options, "threads": "1"})
+        coding = {"qscale": "4"} if avi else {"preset": "veryfast", "crf": "23"}
+        self._pictures = self._file.add_stream("mpeg4" if avi else "libx264", rate=video.rate, options={**coding, "threads": "1"})
         self._pictures.width, self._pictures.height = width, face.HEIGHT
         self._pictures.pix_fmt = "yuv420p"
         self._pictures.codec_context.time_base = self._clock
