@@ -69,7 +69,8 @@ def training_blocks(trials: Sequence[Trial], number: int, *, grouped: bool = Tru
         sizes = [1] * len(ordered)
     if not sizes:
         raise InputError(
-            "no training trials: without labels there is nothing to train or to fold; `snakemake audit` goes as far as that can"
+            "no trial is for training, so there is nothing to train on: give trials of the partitions train and validation, with "
+            "annotations. Without them `snakemake --cores 8 dataset audit` makes and counts the dataset, and no more can be done."
         )
     if len(sizes) < number:
         raise InputError(

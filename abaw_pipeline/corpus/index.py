@@ -85,8 +85,12 @@ def checksum(path: Path, linked: Path | None) -> str:
 
 
 def build(trials: list[Trial], datasets: Path, index: Path, folds: Folds) -> dict[str, Any]:
-    """The content of `index.json`. Raises InputError for a leak, a missing file, or features of different sizes."""
-    assigned = assign_folds(trials, folds.number, grouped=folds.grouped)
+    """The content of `index.json`; without a trial for training there are no folds.
+
+    Raises InputError for a leak, a missing file, or features of different sizes.
+    """
+    trainable = any(trial.partition == "train" for trial in trials)
+    assigned = assign_folds(trials, folds.number, grouped=folds.grouped) if trainable else []
     entries = [describe(trial, datasets / f"{trial.trial}.h5", index) for trial in progress(trials, "index", len(trials), "trials")]
     sizes = {entry["bert_dim"]: entry["trial"] for entry in entries if entry["has_bert"]}
     if len(sizes) > 1:
@@ -112,6 +116,8 @@ def main(args: argparse.Namespace) -> None:
     """Write the index."""
     trials = read_trials(args.trials)
     content = build(trials, args.datasets, args.output, Folds.model_validate_json(args.settings))
+    if not content["folds"]:
+        print("note: no trial is for training, so the index has no folds", file=sys.stderr)
     for group in shared_with_test(trials):
         print(f"note: in the test set and outside it: {group}", file=sys.stderr)
     write_json(args.output, content)

@@ -67,7 +67,7 @@ def read_fold(index: Path, fold: int) -> tuple[Fold, str]:
             if not any(trial.rows for trial in train) or not any(trial.rows for trial in validation):
                 raise InputError(f"{index}: fold {fold} has no rows to train on or to validate on; use fewer folds (folds.number)")
             return Fold(train=tuple(train), validation=tuple(validation), test=tuple(test)), hashlib.sha256(content).hexdigest()
-    known = ", ".join(str(item["fold"]) for item in values["folds"])
+    known = ", ".join(str(item["fold"]) for item in values["folds"]) or "none, since no trial is for training"
     raise InputError(f"{index}: there is no fold {fold}; its folds are {known}")
 
 

@@ -112,7 +112,7 @@ def test_groups_shared_with_the_test_set_are_told():
 
 
 def test_impossible_folds_are_refused():
-    with pytest.raises(InputError, match="no training trials"):
+    with pytest.raises(InputError, match=r"no trial is for training.*snakemake --cores 8 dataset audit"):
         assign_folds([trial("t", "test")], 2)
     with pytest.raises(InputError, match="no validation trials"):
         assign_folds([trial("a"), trial("b")], 2)

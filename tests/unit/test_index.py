@@ -15,6 +15,7 @@ from abaw_pipeline.corpus import index
 from abaw_pipeline.corpus.trials import COLUMNS
 from abaw_pipeline.errors import InputError
 from abaw_pipeline.store import read_trial
+from abaw_pipeline.training.index import read_fold
 from tests.corpus_making import make_dataset, make_parts
 
 RATE, FRAMES = 25, 12
@@ -68,6 +69,17 @@ def test_trials_folds_and_test(results):
     assert (first["path"], first["rows"], first["frames"], first["group"]) == ("a-1.h5", FRAMES, FRAMES, "a")
     assert (first["has_video"], first["has_logmel"], first["has_bert"], first["bert_dim"]) == (True, True, True, 4)
     assert (entries["v"]["has_video"], entries["b"]["has_bert"]) == (False, False)
+
+
+def test_a_corpus_without_training_trials_has_an_index_without_folds(results, capsys):
+    table = results / "trials.csv"
+    head, *_, last = table.read_text().splitlines()
+    table.write_text(f"{head}\n{last}\n")
+    content = build(results)
+    assert (content["folds"], content["test"], [entry["trial"] for entry in content["trials"]]) == ([], ["t"], ["t"])
+    assert "no trial is for training, so the index has no folds" in capsys.readouterr().err
+    with pytest.raises(InputError, match="there is no fold 0; its folds are none, since no trial is for training"):
+        read_fold(results / "dataset" / "index.json", 0)
 
 
 def test_word_sums_are_those_of_the_features_row_by_row(results):

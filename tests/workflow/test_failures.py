@@ -84,3 +84,16 @@ def test_two_videos_of_one_name_are_both_listed(unstarted):
         shutil.rmtree(twin.parent)
     assert done.returncode != 0
     assert video.parent.name in done.stdout and "twin" in done.stdout
+
+
+def test_a_corpus_without_labels_goes_as_far_as_the_dataset_and_is_told_so_when_planned(unstarted):
+    videos = sorted((unstarted.folder / "data/tiny/videos").rglob("*.mp4"))[:2]
+    manifest = unstarted.folder / "unlabelled.csv"
+    manifest.write_text("trial,partition,video\n" + "".join(f"{path.stem},test,{path}\n" for path in videos))
+    unlabelled = ("--config", "corpus=manifest", f"manifest={{file: {manifest}}}")
+    would = unstarted.would_run("dataset", "audit", *unlabelled)
+    assert would["dataset_of_trial"] == 2 and would["dataset_index"] == would["audit_table"] == 1
+    done = unstarted.snakemake("-n", "submission", *unlabelled, check=False)
+    assert done.returncode != 0
+    assert done.stdout.count("no trial is for training, so there is nothing to train on: give trials") == 1
+    assert "snakemake --cores 8 dataset audit" in done.stdout

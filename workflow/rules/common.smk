@@ -4,12 +4,14 @@ import os
 import re
 import shlex
 import zlib
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from abaw_pipeline import config as configuration
 from abaw_pipeline.corpus.demo import plan as demo_plan
+from abaw_pipeline.corpus.folds import assign_folds
 from abaw_pipeline.corpus.trials import find_template, find_trials
 from abaw_pipeline.errors import InputError
 from abaw_pipeline.sources import command_sources
@@ -136,6 +138,51 @@ def shard_transcripts(wildcards):
         for video in shard_videos(wildcards)
         for path in folder.glob(f"{video}.*")
     )
+
+
+# The index, as training, selection and submission ask for it: what would stop them after days of work stops them when
+# the work is planned.
+
+
+@cache
+def fold_problem():
+    """Why the trials cannot be folded: none for training or validation, too few groups, a leak; empty when they can."""
+    try:
+        assign_folds(
+            TRIALS.values(), SETTINGS.folds.number, grouped=SETTINGS.folds.grouped
+        )
+    except InputError as problem:
+        return str(problem)
+    return ""
+
+
+def index_to_train_on(wildcards):
+    """Stops where the trials cannot be folded."""
+    if fold_problem():
+        raise WorkflowError(fold_problem())
+    return "<results>/dataset/index.json"
+
+
+def index_to_select_with(wildcards):
+    """Stops where an emotion has no network: every submission needs both."""
+    emotions = SETTINGS.training.emotions
+    for emotion in ("valence", "arousal"):
+        if not {emotion, "both"} & set(emotions):
+            raise WorkflowError(
+                f"training.emotions: {', '.join(emotions)} leaves nothing that predicts {emotion}, so nothing could be"
+                f" submitted; add {emotion}, or ask for `training` alone"
+            )
+    return "<results>/dataset/index.json"
+
+
+def index_to_submit_with(wildcards):
+    """Stops where there is no test trial."""
+    if not any(trial.partition == "test" for trial in TRIALS.values()):
+        raise WorkflowError(
+            "no trial is for testing, so there is nothing to submit; ask for `selection`, whose table has the scores on"
+            " validation, or give the corpus test trials"
+        )
+    return "<results>/dataset/index.json"
 
 
 def vector_files(wildcards):

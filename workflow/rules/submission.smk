@@ -3,7 +3,7 @@
 
 rule select_instances:
     input:
-        index="<results>/dataset/index.json",
+        index=index_to_select_with,
         metrics=[f"<results>/{instance.folder}/metrics.json" for instance in INSTANCES],
         code=code("select"),
     output:
@@ -35,7 +35,7 @@ rule select_instances:
 rule write_submission:
     input:
         selection="<results>/selection.json",
-        index="<results>/dataset/index.json",
+        index=index_to_submit_with,
         predictions=[
             f"<results>/{instance.folder}/{name}.csv"
             for instance in INSTANCES

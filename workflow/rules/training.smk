@@ -6,7 +6,7 @@ for seeds in seed_groups():
         name:
             f"train_{seeds[0]}_to_{seeds[-1]}"
         input:
-            index="<results>/dataset/index.json",
+            index=index_to_train_on,
             vectors=vector_files,
             code=code("train"),
         output:
