@@ -24,6 +24,7 @@ from abaw_pipeline.store import open_trial
 
 MOSTLY_ZEROS = 0.5
 """Below this share of frames inside a word a partition's text branch sees mostly zeros, and a warning says so."""
+NO_VIDEO = {"words": [], "seconds": 0.0, "note": "no video"}
 LABELLED = 60
 """With more videos than this the figure names partitions only."""
 SHADES = {"train": "0.35", "validation": "0.6", "test": "0.8"}
@@ -170,6 +171,8 @@ def main(args: argparse.Namespace) -> None:
         contents |= read_shard(path)["videos"]
     indices: dict[tuple[str, str], list[np.ndarray]] = {}
     trials = read_trials(args.trials)
+    # A trial of pictures alone has no video in which anything could be said.
+    contents |= {trial.video: NO_VIDEO for trial in trials if trial.video_path is None}
     for trial in progress(trials, "coverage", len(trials), "trials"):
         with open_trial(args.datasets / f"{trial.trial}.h5") as file:
             indices.setdefault((trial.partition, trial.video), []).append(file["word"][()])

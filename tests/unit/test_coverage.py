@@ -55,7 +55,9 @@ def run(tmp_path: Path) -> Any:
     with (tmp_path / "trials.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        writer.writerows([trial, video, partition, video, trial, len(word), "", "", "", ""] for trial, video, partition, word in trials)
+        writer.writerows(
+            [trial, video, partition, video, trial, len(word), f"{video}.mp4", "", "", ""] for trial, video, partition, word in trials
+        )
     (tmp_path / "dataset").mkdir()
     for trial, video, partition, word in trials:
         write_trial(tmp_path / "dataset" / f"{trial}.h5", dataset(trial, video, partition, word), np.zeros((len(word), 2, 2, 3), np.uint8))
@@ -134,3 +136,12 @@ def test_the_figure_holds_many_videos() -> None:
 def test_a_video_without_a_shard_is_named(run: Any) -> None:
     with pytest.raises(InputError, match="no shard holds the words of c"):
         run(0)
+
+
+def test_trials_of_pictures_alone_are_said_to_have_no_video(run, tmp_path):
+    table = tmp_path / "trials.csv"
+    table.write_text(table.read_text().replace("c.mp4", ""))
+    by_name = {row["video"]: row for row in run(0)}
+    assert (by_name["c"]["note"], by_name["c"]["words"], by_name["a"]["words"]) == ("no video", "0", "2")
+    with pytest.raises(InputError, match="no shard holds the words of a, b"):
+        run()
