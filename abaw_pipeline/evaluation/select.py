@@ -20,6 +20,7 @@ import csv
 import io
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -186,6 +187,22 @@ def warnings(instances: Sequence[Instance], index_checksum: str) -> list[str]:
     return said
 
 
+def untrained(instances: Sequence[Instance], settings: config.Submission) -> list[str]:
+    """Files that the rule `report` lacks because a model's fold 0, which it starts with, was not to be trained."""
+    folds = {(item.model, item.fold) for item in instances if item.status != "unexpected"}
+    said = []
+    for role in ("leader", "second"):
+        model = getattr(settings, role)
+        own = sorted(fold for name, fold in folds if name == model)
+        if settings.rule == "report" and own and 0 not in own:
+            rest = "only its other folds are" if role == "leader" else "none of its folds is"
+            said.append(
+                f"submission.rule report: fold 0 of {model} was not to be trained (folds.run, models.{model}.folds), so {rest} submitted;"
+                " train fold 0, or set submission.rule to best_n"
+            )
+    return said
+
+
 def table(instances: Sequence[Instance], submissions: Sequence[Mapping[str, Any]]) -> str:
     """`selection.csv`: one row per instance, whatever its status."""
     places = {item.key: place for ranked in rank(instances).values() for place, item in enumerate(ranked, start=1)}
@@ -242,13 +259,15 @@ def main(args: argparse.Namespace) -> None:
         "instances": {status: statuses.count(status) for status in sorted(set(statuses))},
         "best": sorted(best, key=lambda item: (item["model"], item["emotion"], item["fold"])),
         "submissions": submissions,
-        "warnings": warnings(instances, sha256(args.index.read_bytes()).hexdigest()),
+        "warnings": untrained(instances, settings) + warnings(instances, sha256(args.index.read_bytes()).hexdigest()),
     }
     write_json(args.output_json, value)
     print(f"select: {said} from {statuses.count('ok')} of {len(statuses)} instances")
     for entry in submissions:
         score = entry["validation"]
         print(f"  {entry['file']}: {entry['title']}, validation CCC valence {score['valence']:.3f}, arousal {score['arousal']:.3f}")
+    for text in value["warnings"]:
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def _expected(text: str) -> list[dict[str, Any]]:

@@ -24,6 +24,8 @@ STAGES = (
 FAILED_RULE = re.compile(r"^Error in rule (?P<rule>[^\s:,]+)")
 JOB_DETAIL = re.compile(r"^ {4}(?P<name>output|log): (?P<value>.*)$")
 LAST_LINES = 4
+WARNINGS = 3
+"""Warnings of the selection that are printed; the report has all."""
 
 
 @dataclass
@@ -63,10 +65,10 @@ def failures(log: str) -> list[Failure]:
 
 
 def score_lines(results: Results) -> list[str]:
-    """One line per submission file: where it is from, and its CCC on test (when there is a truth) or on validation."""
+    """How many submission files; each one's origin and CCC on validation, and on test when there is a truth; warnings."""
     selection = results.json("selection.json") or {}
     scores = results.json("submission/scores.json") or {}
-    lines = []
+    lines = [selection["number"]] if selection else []
     for entry in selection.get("submissions", []):
         own: dict[str, Any] = scores.get(entry["file"], {})
         lines.append(
@@ -75,6 +77,10 @@ def score_lines(results: Results) -> list[str]:
         )
     if lines:
         lines.append("       (valence / arousal / mean; validation scores are those of chosen instances and flatter)")
+    said = selection.get("warnings", [])
+    lines += [f"warning: {text}" for text in said[:WARNINGS]]
+    if len(said) > WARNINGS:
+        lines.append(f"and {len(said) - WARNINGS} warnings more, at the end of the report")
     return lines
 
 
@@ -86,7 +92,9 @@ def summarise(results: Results, log: str = "") -> Summary:
     """What to print about a results folder, and about a Snakemake run that failed."""
     named = {"submission/submission.zip": "submission", "report/index.html": "report", "submission/scores.json": "scores"}
     where = [(what, str(results.folder / path)) for path, what in named.items() if (results.folder / path).is_file()]
-    missing = [f"{what} ({results.folder / path})" for path, what in STAGES if not (results.folder / path).is_file()]
+    # Without folds there is nothing to train on: the dataset is all that there can be.
+    stages = STAGES[:3] if results.index.get("folds") == [] else STAGES
+    missing = [f"{what} ({results.folder / path})" for path, what in stages if not (results.folder / path).is_file()]
     return Summary(where, score_lines(results) if where else [], missing, failures(log))
 
 

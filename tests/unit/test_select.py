@@ -48,6 +48,24 @@ def test_fewer_folds_give_fewer_submissions_and_say_so() -> None:
     assert "4 submissions instead of 5" in said
 
 
+def test_a_fold_0_that_was_not_to_be_trained_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = make_results(tmp_path, seeds=1)
+    expected = json.loads((results / "runs/expected.json").read_text())["instances"]
+    (results / "runs/expected.json").write_text(json.dumps({"instances": [item for item in expected if item["fold"]]}))
+    assert run_select(results) == 0
+    choice = json.loads((results / "selection.json").read_text())
+    assert [entry["title"] for entry in choice["submissions"]] == ["can fold 1", "can fold 2"]
+    assert choice["number"].startswith("2 submissions instead of 5")
+    said = capsys.readouterr().err
+    for text in (
+        "fold 0 of can was not to be trained (folds.run, models.can.folds), so only its other folds are submitted",
+        "fold 0 of lfan was not to be trained (folds.run, models.lfan.folds), so none of its folds is submitted",
+    ):
+        assert sum(text in warning for warning in choice["warnings"]) == 1
+        assert f"warning: submission.rule report: {text}" in said
+    assert select.untrained(PAPER[2:], Submission(rule="best_n")) == select.untrained(PAPER, Submission()) == []
+
+
 def test_best_n_ranks_folds_of_all_models() -> None:
     entries, _ = select.entries(PAPER, Submission(rule="best_n", number=2))
     assert [entry["title"] for entry in entries] == ["can fold 1", "can fold 4"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,24 @@ def test_a_failed_run_shows_how_the_job_ended_and_how_to_go_on(tmp_path: Path) -
     assert "not a WAV file" in said and "one\n" not in said
     assert "snakemake --cores 8 --rerun-incomplete submission" in said
     assert "not there yet: table of trials" in said
+
+
+def test_fewer_files_than_asked_for_and_warnings_are_told(tmp_path: Path) -> None:
+    results = make_results(tmp_path, models=("can",), seeds=1)
+    expected = json.loads((results / "runs/expected.json").read_text())["instances"]
+    (results / "runs/expected.json").write_text(json.dumps({"instances": [item for item in expected if item["fold"]]}))
+    assert run_select(results) == 0
+    assert submit(results) == 0
+    said = text(summarise(Results(results)))
+    assert "2 submissions instead of 5" in said
+    assert "warning: submission.rule report: fold 0 of can was not to be trained" in said
+
+
+def test_a_dataset_without_folds_lacks_nothing_more(tmp_path: Path) -> None:
+    for name in ("trials.csv", "audit.csv", "dataset/index.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('{"folds": []}')
+    assert "not there yet" not in text(summarise(Results(tmp_path)))
 
 
 def test_a_finished_run_says_where_things_are_and_what_they_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
