@@ -2,6 +2,7 @@
 
 
 rule timestamps_of_video:
+    """Times of the frames of one video, from its container."""
     input:
         video=video_file,
         code=code("timestamps"),
@@ -21,6 +22,7 @@ rule timestamps_of_video:
 
 
 rule wav_of_video:
+    """The sound of one video."""
     input:
         video=video_file,
         code=code("wav"),
@@ -45,6 +47,7 @@ rule wav_of_video:
 
 
 rule logmel_of_video:
+    """The log-mel spectrogram of one video."""
     input:
         wav="<results>/audio/{video}.wav",
         record="<results>/audio/{video}.json",

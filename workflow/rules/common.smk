@@ -21,7 +21,8 @@ try:
     TRIALS = {trial.trial: trial for trial in find_trials(SETTINGS)}
     TEMPLATE = find_template(SETTINGS)
 except (configuration.ConfigError, InputError) as problem:
-    raise WorkflowError(str(problem)) from None
+    # Not a WorkflowError: Snakemake would say, of the user's mistake, on which line of this file it was noticed.
+    raise SystemExit(f"Error: {problem}") from None
 
 VIDEOS = {trial.video: trial for trial in TRIALS.values() if trial.video_path}
 INSTANCES = configuration.instances(SETTINGS)

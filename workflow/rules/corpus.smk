@@ -3,6 +3,7 @@
 if SETTINGS.corpus == "demo":
 
     rule demo_corpus:
+        """Generate the demo corpus of synthetic people."""
         input:
             code=code("demo"),
         output:
@@ -27,6 +28,7 @@ if SETTINGS.corpus == "demo":
 
 
 rule scan_corpus:
+    """List the trials of the corpus, with partition and group."""
     input:
         annotations=[
             str(trial.annotation) for trial in TRIALS.values() if trial.annotation

@@ -2,6 +2,7 @@
 
 
 rule dataset_of_trial:
+    """Labels, frames, sound and words of one trial, aligned in one file."""
     input:
         unpack(trial_parts),
         timestamps=of_video("<results>/timestamps/{video}.h5"),
@@ -36,6 +37,7 @@ rule dataset_of_trial:
 
 
 rule audit_table:
+    """Count everything excluded, missing or repaired."""
     input:
         trials="<results>/trials.csv",
         datasets=collect("<results>/dataset/{trial}.h5", trial=TRIALS),
@@ -64,6 +66,7 @@ rule audit_table:
 
 
 rule coverage_table:
+    """How much of each video the recognised words cover."""
     input:
         trials="<results>/trials.csv",
         punctuated=collect(
@@ -93,6 +96,7 @@ rule coverage_table:
 
 
 rule dataset_index:
+    """Folds, and checksums of all trial files."""
     input:
         trials="<results>/trials.csv",
         datasets=collect("<results>/dataset/{trial}.h5", trial=TRIALS),

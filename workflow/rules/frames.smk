@@ -2,6 +2,7 @@
 
 
 rule frames_of_trial:
+    """The face images of one trial in one array."""
     input:
         unpack(trial_parts),
         faces=trial_faces,

@@ -2,6 +2,7 @@
 
 
 rule recognise_shard:
+    """Words with times, for one shard of the videos."""
     input:
         sounds=shard_sounds,
         transcripts=shard_transcripts,
@@ -28,6 +29,7 @@ rule recognise_shard:
 
 
 rule punctuate_shard:
+    """Sentence ends between the words of one shard."""
     input:
         transcripts="<results>/transcripts/shard{shard}.json",
         code=code("punctuate"),
@@ -50,6 +52,7 @@ rule punctuate_shard:
 
 
 rule embed_shard:
+    """A feature vector for every word of one shard."""
     input:
         punctuated="<results>/language/punctuated/shard{shard}.json",
         code=code("embed"),

@@ -2,6 +2,7 @@
 
 
 rule write_report:
+    """The report page and its figures."""
     input:
         submission="<results>/submission/submission.zip",
         selection="<results>/selection.csv",

@@ -2,6 +2,7 @@
 
 
 rule select_instances:
+    """Choose the instances to submit."""
     input:
         index=index_to_select_with,
         metrics=[f"<results>/{instance.folder}/metrics.json" for instance in INSTANCES],
@@ -33,6 +34,7 @@ rule select_instances:
 
 
 rule write_submission:
+    """Write, validate and zip the submission files."""
     input:
         selection="<results>/selection.json",
         index=index_to_submit_with,

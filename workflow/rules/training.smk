@@ -3,6 +3,7 @@
 for seeds in seed_groups():
 
     rule:
+        """Train the instances of these seeds for one model, emotion and fold."""
         name:
             f"train_{seeds[0]}_to_{seeds[-1]}"
         input:
