@@ -42,6 +42,7 @@ class Alignment(BaseModel):
 ASSUMED_FPS = 30.0
 """Frame rate of a trial without video."""
 SAMPLE_COUNTS = ("padded_samples", "trimmed_samples", "gap_samples", "overlap_samples", "unexplained_samples", "decoder_messages")
+WORD_COUNTS = ("cut_words", "zero_words")
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Words:
-    """A video's words: vectors (W, D), texts, and spans (W, 2) in seconds."""
+    """A video's words: vectors (W, D), texts, spans (W, 2) in seconds, and how many the model could not take as they are."""
 
     vectors: NDArray[np.float16]
     text: list[str]
     time: NDArray[np.float64]
+    audit: dict[str, int]
 
 
 def rows_of(annotation: Path | None, template: Path | None, trial: str, decoder_frames: int | None, rows: str) -> Rows:
@@ -169,7 +171,7 @@ def main(args: argparse.Namespace) -> None:
         rows = rows_of(args.annotation, args.template, args.trial, None, settings.rows)
         time, clock = assumed_times(rows.frames)
         spectrum = np.empty((0, LOGMEL_BANDS), np.float16)
-        words = Words(np.empty((0, 0), np.float16), [], np.empty((0, 2)))
+        words = Words(np.empty((0, 0), np.float16), [], np.empty((0, 2)), dict.fromkeys(WORD_COUNTS, 0))
     else:
         decoded, clock = _read_timestamps(args.timestamps)
         rows = rows_of(args.annotation, args.template, args.trial, len(decoded), settings.rows)
@@ -190,6 +192,7 @@ def main(args: argparse.Namespace) -> None:
         **clock,
         "logmel_rows_repeated": repeated,
         "words": len(words.text),
+        **words.audit,
         "word_coverage": round(float((word >= 0).mean()), 6),
     }
     data = TrialData(
@@ -267,7 +270,8 @@ def _read_words(path: Path, video: str) -> Words:
             raise InputError(f"{path}: no words of the video {video}; run the embed stage for its shard again")
         group = file[video]
         text = [str(word) for word in group["word_text"].asstr()[()]]
-        words = Words(group["words"][()].astype(np.float16), text, group["word_time"][()].astype(np.float64).reshape(-1, 2))
+        counts = {name: int(group.attrs[name]) for name in WORD_COUNTS}
+        words = Words(group["words"][()].astype(np.float16), text, group["word_time"][()].astype(np.float64).reshape(-1, 2), counts)
     if not len(words.vectors) == len(words.text) == len(words.time):
         raise InputError(
             f"{path}: {video} has {len(words.vectors)} vectors, {len(text)} words and {len(words.time)} times; run embed again"

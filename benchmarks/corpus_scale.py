@@ -105,6 +105,7 @@ def make_parts(folder: Path, name: str, frames: int) -> dict[str, Path]:
         words = int(seconds * WORDS_PER_SECOND)
         start = np.arange(words) / WORDS_PER_SECOND
         group = file.create_group(name)
+        group.attrs.update(dict.fromkeys(dataset.WORD_COUNTS, 0))
         group["words"] = np.random.default_rng(0).standard_normal((words, DIMENSION)).astype(np.float16)
         group["word_time"] = np.stack([start, start + 0.3], axis=1)
         group.create_dataset("word_text", data=["word"] * words, dtype=h5py.string_dtype(), shape=(words,))

@@ -41,6 +41,7 @@ def make_parts(
     words: Sequence[tuple[float, float]] = (),
     dimension: int = 4,
     number_images: bool = True,
+    word_counts: dict[str, int] | None = None,
 ) -> dict[str, Any]:
     """Files of one trial below `folder`; `images` are frame numbers from 0 that have a face. Gives the dataset stage's options."""
     faces = folder / "faces" / trial
@@ -74,6 +75,7 @@ def make_parts(
     parts["features"] = folder / f"{trial}.features.h5"
     with h5py.File(parts["features"], "w") as file:
         group = file.create_group(trial)
+        group.attrs.update(dict.fromkeys(dataset.WORD_COUNTS, 0) | (word_counts or {}))
         group["words"] = np.arange(len(words) * dimension, dtype=np.float16).reshape(-1, dimension) / 8
         group["word_time"] = np.asarray(words, np.float64).reshape(-1, 2)
         group.create_dataset("word_text", data=[f"word{n}" for n in range(len(words))], dtype=h5py.string_dtype(), shape=(len(words),))

@@ -38,7 +38,7 @@ COLUMNS = (
     *("fps", "variable_rate", "times_assumed", "times_extrapolated", "times_trimmed", "hidden_pictures", "length_repair_share"),
     *("picture_seconds", "sound_track", "sound_seconds", "sound_gap_seconds", "offset_seconds"),
     *("padded_samples", "trimmed_samples", "gap_samples", "overlap_samples", "unexplained_samples", "decoder_messages"),
-    *("edge_padded_samples", "logmel_rows_repeated", "words", "word_coverage"),
+    *("edge_padded_samples", "logmel_rows_repeated", "words", "cut_words", "zero_words", "word_coverage"),
 )
 BINS = 150
 """Parts of a trial that its strip in the figure shows."""
@@ -144,6 +144,8 @@ FINDINGS: tuple[tuple[str, Callable[[dict[str, Any]], float], str], ...] = (
     ("sound before the first picture or held twice, cut", lambda row: row["trimmed_samples"] + row["overlap_samples"], "sample"),
     ("damaged sound, of which the decoder complains", lambda row: row["decoder_messages"], "complaint"),
     ("rows after the last full log-mel window, which they repeat", lambda row: row["logmel_rows_repeated"], "row"),
+    ("words too long for the features' model, cut to its limit", lambda row: row["cut_words"], "word"),
+    ("words that the features' model has no token for, zeros", lambda row: row["zero_words"], "word"),
     ("no recognised word", lambda row: row["words"] == 0, ""),
 )
 

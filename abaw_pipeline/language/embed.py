@@ -187,16 +187,21 @@ def sentences_of(words: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 
 def write_features(
-    path: Path, settings: Features, encoder: Encoder, videos: dict[str, Any], vectors: dict[str, NDArray[np.float32]]
+    path: Path,
+    settings: Features,
+    encoder: Encoder,
+    videos: dict[str, Any],
+    embedded: dict[str, tuple[NDArray[np.float32], dict[str, int]]],
 ) -> None:
-    """Write a shard: per video a group with words (W, D) float16, word_text, word_time (W, 2) and confidence (W)."""
+    """Write a shard: per video a group with words (W, D) float16, word_text, word_time (W, 2), confidence (W), and its counts."""
     with whole_file(path) as aside, h5py.File(aside, "w") as file:
         file.attrs.update({"model": settings.model, "dim": encoder.dim, "layers": encoder.layers})
         for video, content in videos.items():
             words = content["words"]
+            vectors, counts = embedded[video]
             group = file.create_group(video)
-            group.attrs["note"] = content.get("note", "")
-            group.create_dataset("words", data=vectors[video].astype(np.float16))
+            group.attrs.update({"note": content.get("note", "")} | counts)
+            group.create_dataset("words", data=vectors.astype(np.float16))
             group.create_dataset("word_text", data=[word["text"] for word in words], dtype=h5py.string_dtype(), shape=(len(words),))
             group.create_dataset("word_time", data=np.array([(word["start"], word["end"]) for word in words], np.float64).reshape(-1, 2))
             group.create_dataset("confidence", data=np.array([word["confidence"] for word in words], np.float32))
@@ -216,14 +221,12 @@ def main(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     encoder = load(weights.find(settings.model), settings.layers, settings.max_tokens)
-    vectors = {}
+    embedded = {}
     with Progress("embed", round(sum(content["seconds"] for content in videos.values()), 1), "s") as shown:
         # Video by video, so that a video's vectors do not depend on the others of its shard.
         for video, content in videos.items():
             todo, clipped = encode_sentences(encoder, sentences_of(content["words"]))
-            vectors[video], found = word_vectors(encoder, todo, len(content["words"]), settings.batch_tokens)
-            notes = [content.get("note", ""), f"{clipped} words cut to the token limit" if clipped else ""]
-            notes.append(f"{int((~found).sum())} words without tokens are zeros" if not found.all() else "")
-            content["note"] = "; ".join(note for note in notes if note)
+            vectors, found = word_vectors(encoder, todo, len(content["words"]), settings.batch_tokens)
+            embedded[video] = vectors, {"cut_words": clipped, "zero_words": int((~found).sum())}
             shown.advance(content["seconds"], video)
-    write_features(args.output, settings, encoder, videos, vectors)
+    write_features(args.output, settings, encoder, videos, embedded)

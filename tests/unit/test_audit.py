@@ -30,9 +30,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     odd = list(plain)
     odd[0] = odd[8] = odd[9] = (-5, -5)
     odd[12] = (0.3, -5)
+    lost = {"words": [(0.2, 0.3)], "word_counts": {"cut_words": 1, "zero_words": 2}}
     trials = {
         "plain": make_parts(folder, "plain", plain, times=times, images=range(FRAMES), words=[(0.0, 0.4)], sound_seconds=0.8),
-        "odd": make_parts(folder, "odd", odd, times=times[:-2], images=range(4, FRAMES + 2), words=[(0.2, 0.3)], sound_seconds=0.3),
+        "odd": make_parts(folder, "odd", odd, times=times[:-2], images=range(4, FRAMES + 2), sound_seconds=0.3, **lost),
         "quiet": make_parts(folder, "quiet", None, times=times, images=range(FRAMES), sound_seconds=0.0),
     }
     broken = trials["odd"]["faces"] / "00006.jpg"
@@ -106,6 +107,8 @@ def test_every_count_is_in_the_table(written):
         "picture_seconds": 0.72,
         "sound_gap_seconds": 0.42,
         "words": 1,
+        "cut_words": 1,
+        "zero_words": 2,
         "fps": 25.0,
         "variable_rate": False,
     }
@@ -119,6 +122,8 @@ def test_the_page_names_each_finding_with_its_trials(written):
     assert "| trials | 1 | 1 | 1 | 3 |" in page
     assert "- **rows excluded for -5**: 1 of 3 trials, 4 rows in all: odd (4 rows)" in page
     assert "- **no sound track**: 1 of 3 trials: quiet" in page
+    assert "- **words too long for the features' model, cut to its limit**: 1 of 3 trials, 1 word in all: odd (1 word)" in page
+    assert "- **words that the features' model has no token for, zeros**: 1 of 3 trials, 2 words in all: odd (2 words)" in page
     assert "variable frame rate" not in page, "what was not found is not listed"
     assert "within the limits" in page
     assert len(page.splitlines()) < 60

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abaw_pipeline import dataset
@@ -269,6 +269,7 @@ def test_a_broken_part_is_named_with_the_stage_to_run(tmp_path, part, content, m
     assert not (tmp_path / "dataset" / "two.h5").exists()
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=60).filter(any))
 def test_excluded_rows_add_up(keep):
     from tempfile import TemporaryDirectory

@@ -219,6 +219,19 @@ def test_the_command_writes_every_video(tiny: Path, tmp_path: Path) -> None:
     assert run({"videos": videos}, tmp_path, tiny, "again.h5").read_bytes() == path.read_bytes()
 
 
+def test_words_cut_or_without_token_are_counted(tiny: Path, tmp_path: Path) -> None:
+    planted = [word("So", 0.0, 0), word("s'" * 30, 0.4, 0), word("\u200d", 1.0, 1), word("\u200d", 2.0, 1)]
+    videos = {
+        "planted": {"seconds": 3.0, "words": planted, "note": "2 line times spread over their words"},
+        "plain": {"seconds": 3.0, "words": planted[:1], "note": ""},
+    }
+    with h5py.File(run({"videos": videos}, tmp_path, tiny)) as file:
+        assert dict(file["planted"].attrs) == {"note": "2 line times spread over their words", "cut_words": 1, "zero_words": 2}
+        assert dict(file["plain"].attrs) == {"note": "", "cut_words": 0, "zero_words": 0}
+        assert file["planted/words"].shape == (4, 32)
+        assert np.any(file["planted/words"][()], axis=1).tolist() == [True, True, False, False]
+
+
 def test_a_video_s_vectors_do_not_depend_on_its_shard(tiny: Path, tmp_path: Path) -> None:
     one = {"seconds": 3.0, "words": [word("So", 0.0, 0), word("good.", 0.4, 0)], "note": ""}
     other = {"seconds": 3.0, "words": [word("Unknown", 0.0, 0), word("day", 1.0, 0), word("zzz", 1.5, 0)], "note": ""}
