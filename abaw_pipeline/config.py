@@ -218,7 +218,8 @@ class Model(Section):
     tcn_width: float = Field(1.0, gt=0, le=4)
     """Widths of the temporal layers relative to the report's; 0.25 suits the small backbones."""
     pretrained: bool = True
-    """Load the backbones' pretrained weights (registry). False trains from scratch, with a warning."""
+    """Load the backbones' pretrained weights (registry). False starts from random ones, with a warning; small backbones then
+    train whole, of the others only the last parts do."""
     precomputed: dict[Modality, str] = {}
     """Modalities that come as vectors you made, each with its folder of `{trial}.h5` files (docs/networks.md)."""
     folds: tuple[int, ...] = ()

@@ -28,6 +28,14 @@ def release_groups(model: Network) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(path for group in step for path in group) for step in steps) or ((),)
 
 
+def share_never_released(model: Network, modality: str) -> float:
+    """Which share of a modality's backbone, by parameters, no step releases: it stays as it was when training began."""
+    backbone = f"encoders.{modality}.backbone"
+    released = [path for group in release_groups(model) for path in group if path == backbone or path.startswith(f"{backbone}.")]
+    sizes = [sum(parameter.numel() for parameter in model.get_submodule(path).parameters()) for path in (backbone, *released)]
+    return 1 - sum(sizes[1:]) / sizes[0]
+
+
 def freeze_trunks(model: Network) -> None:
     """Freeze every backbone whole. Release the first group next: output layers train from the start."""
     for encoder in model.encoders.values():

@@ -29,6 +29,7 @@ from abaw_pipeline import config
 from abaw_pipeline.atomic import write_json
 from abaw_pipeline.errors import InputError
 from abaw_pipeline.models.create import create_model
+from abaw_pipeline.models.groups import share_never_released
 from abaw_pipeline.models.network import Network
 from abaw_pipeline.models.reference_names import load_reference_state_dict
 from abaw_pipeline.models.weights import find, load_state_dict
@@ -122,11 +123,7 @@ def train(
         "precomputed": {modality: found.dim for modality, found in vectors.items()},
         "frozen_batchnorm": fidelity.frozen_batchnorm,
     }
-    warnings = find_warnings(fold, model, training, len(partitions["train"].reader))
     say(f"{args.model} {args.emotion} fold {args.fold}, seeds {args.seeds}: {describe(fold, partitions)}; {device}, {precision}")
-    for warning in warnings:
-        say(f"warning: {warning}")
-
     instances, events = [], {}
     for seed in args.seeds:
         instance = new_instance(
@@ -144,6 +141,9 @@ def train(
             say(remark)
         instances.append(instance)
         events[seed] = outputs.Events(instance.folder / "tensorboard", instance.history)
+    warnings = find_warnings(fold, model, training, len(partitions["train"].reader), instances[0].model)
+    for warning in warnings:
+        say(f"warning: {warning}")
 
     def record(instance: Instance) -> None:
         outputs.write_history(instance.folder / "history.csv", instance.history)
@@ -284,14 +284,20 @@ def build(about: dict[str, Any], pretrained: bool) -> Network:
     return network
 
 
-def find_warnings(fold: Fold, model: config.Model, training: config.Training, windows: int) -> list[str]:
+def find_warnings(fold: Fold, model: config.Model, training: config.Training, windows: int, network: Network) -> list[str]:
     """What a reader of the results should know."""
     warnings = []
     stored = [modality for modality in model.modalities if modality not in model.precomputed]
     for modality, backbone in (("video", model.visual), ("logmel", model.audio)):
         if modality in stored and not (model.pretrained and backbone in PRETRAINED):
             why = "the registry has no weights for it" if model.pretrained else "pretrained: false"
-            warnings.append(f"the backbone {backbone} is trained from scratch ({why})")
+            frozen = share_never_released(network, modality)
+            warnings.append(
+                f"the backbone {backbone} starts from random weights ({why}), and {frozen:.0%} of them stay random: the schedule"
+                " releases its last parts only, as fits pretrained weights; use these, or a small backbone, which trains whole"
+                if frozen
+                else f"the backbone {backbone} is trained from scratch ({why})"
+            )
     for modality in stored:
         lacking = sum(not getattr(trial, f"has_{modality}") for trial in fold.train)
         if lacking:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from abaw_pipeline.models import create_model
-from abaw_pipeline.models.groups import freeze_trunks, release, release_groups
+from abaw_pipeline.models.groups import freeze_trunks, release, release_groups, share_never_released
 from abaw_pipeline.models.ir50 import IR50
 from abaw_pipeline.models.network import Network
 from abaw_pipeline.models.reference_names import reference_name
@@ -70,6 +70,15 @@ def test_the_last_stages_of_a_timm_model_are_released_from_the_end() -> None:
     pytest.importorskip("timm")
     groups = release_groups(create_model("can", ["video"], visual="timm/resnet18"))
     assert groups == tuple((f"encoders.video.backbone.model.layer{number}",) for number in (4, 3, 2))
+
+
+def test_what_no_step_releases_is_counted(report_network: Network) -> None:
+    backbone = report_network.encoders.video.backbone
+    kept = sum(parameter.numel() for part in (backbone.input_layer, *backbone.units[:18]) for parameter in part.parameters())
+    whole = sum(parameter.numel() for parameter in backbone.parameters())
+    assert share_never_released(report_network, "video") == pytest.approx(kept / whole)
+    assert 0 < share_never_released(report_network, "logmel") < 0.1, "the convolutions of VGGish"
+    assert share_never_released(small("frozen"), "video") == 0
 
 
 def test_trunks_freeze_and_nothing_else_does(report_network: Network) -> None:
