@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from abaw_pipeline import config
 from abaw_pipeline.errors import InputError
 from abaw_pipeline.evaluation.metrics import ccc
 from abaw_pipeline.models import create_model
 from abaw_pipeline.training import checkpoint, train
+from abaw_pipeline.training.index import Fold
 from abaw_pipeline.training.instance import RESUME, Instance
 from tests.training_data import write_dataset
 
@@ -139,12 +142,8 @@ class Interruption(Exception):
     pass
 
 
-@pytest.mark.parametrize("after", [1, 2, 5])
-def test_an_interrupted_run_ends_with_the_same_bytes(
-    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], after: int
-) -> None:
-    chosen = settings(("video", "bert"))
-    run(index, tmp_path / "whole", chosen, seeds=(0, 1))
+def break_off(monkeypatch: pytest.MonkeyPatch, after: int, *arguments: Any, **options: Any) -> None:
+    """Run until so many resume states are saved."""
     saved = []
     save = Instance.save
 
@@ -157,7 +156,16 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     with monkeypatch.context() as patch:
         patch.setattr(Instance, "save", save_and_stop)
         with pytest.raises(Interruption):
-            run(index, tmp_path / "broken", chosen, seeds=(0, 1))
+            run(*arguments, **options)
+
+
+@pytest.mark.parametrize("after", [1, 2, 5])
+def test_an_interrupted_run_ends_with_the_same_bytes(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], after: int
+) -> None:
+    chosen = settings(("video", "bert"))
+    run(index, tmp_path / "whole", chosen, seeds=(0, 1))
+    break_off(monkeypatch, after, index, tmp_path / "broken", chosen, seeds=(0, 1))
     capsys.readouterr()
     run(index, tmp_path / "broken", chosen, seeds=(0, 1))
     assert "resumed after epoch" in capsys.readouterr().err
@@ -268,6 +276,44 @@ def test_groups_are_released_with_a_new_optimizer_and_best_weights(index: Path, 
             run(index, tmp_path / "broken", chosen)
     run(index, tmp_path / "broken", chosen)
     assert contents(tmp_path / "broken/seed0") == contents(tmp_path / "whole/seed0")
+
+
+def test_statistics_of_frozen_layers_rest_or_follow_the_batches_and_outlive_an_interruption(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("abaw_pipeline.training.instance.release_groups", lambda model: ((), ("encoders.video.backbone",)))
+    weights = {}
+    for choice in ("frozen", "updated"):
+        chosen = settings(("video",), frozen_batchnorm=choice)
+        run(index, tmp_path / choice, chosen)
+        assert {line["group"] for line in rows(tmp_path / choice / "seed0/history.csv")} == {"1"}, "the backbone stays frozen"
+        weights[choice] = load_file(tmp_path / choice / "seed0/weights.safetensors")
+        break_off(monkeypatch, 1, index, tmp_path / f"{choice}_broken", chosen)
+        run(index, tmp_path / f"{choice}_broken", chosen)
+        assert contents(tmp_path / f"{choice}_broken/seed0") == contents(tmp_path / f"{choice}/seed0")
+    trunk = [name for name in weights["frozen"] if name.startswith("encoders.video.backbone.")]
+    means = [name for name in trunk if name.endswith("running_mean")]
+    assert means and not any(weights["frozen"][name].any() for name in means), "as they were when training began"
+    assert all(weights["updated"][name].any() for name in means)
+    learned = [name for name in trunk if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
+    assert all(torch.equal(weights["frozen"][name], weights["updated"][name]) for name in learned), "weights are frozen either way"
+
+
+@pytest.mark.parametrize(
+    ("visual", "pretrained", "said"),
+    [
+        ("ir50", False, r"ir50 starts from random weights \(pretrained: false\), and \d\d% of them stay random"),
+        ("timm/resnet18", True, r"timm/resnet18 starts from random weights \(the registry has no weights for it\), and \d% of them"),
+        ("ir_small", False, r"ir_small is trained from scratch \(pretrained: false\)"),
+    ],
+)
+def test_a_trunk_that_stays_random_is_told(visual: str, pretrained: bool, said: str) -> None:
+    if visual.startswith("timm"):
+        pytest.importorskip("timm")
+    model = config.Model(network="can", modalities=("video",), visual=visual, pretrained=pretrained)
+    network = create_model("can", ["video"], visual=visual)
+    (warning,) = train.find_warnings(Fold(train=(), validation=(), test=()), model, config.Training(), 99, network)
+    assert re.search(said, warning)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_batchs_trials(tmp_path: Path) -> None:
