@@ -86,6 +86,21 @@ def test_two_videos_of_one_name_are_both_listed(unstarted):
     assert video.parent.name in done.stdout and "twin" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("wanted", "changed", "expected"),
+    [
+        ("training", "folds={number: 60}", "set `folds.number` to at most"),
+        ("submission", "training={emotions: [valence]}", "leaves nothing that predicts arousal"),
+        ("submission", "affwild2={test_list: none, template: none}", "no trial is for testing, so there is nothing to submit"),
+        ("words", "recognition={engine: transcript, transcripts: nowhere}", "recognition.transcripts: nowhere is no folder"),
+    ],
+)
+def test_what_cannot_end_well_is_not_begun(unstarted, wanted, changed, expected):
+    done = unstarted.snakemake("-n", wanted, "--config", changed, check=False)
+    assert done.returncode != 0
+    assert done.stdout.count(expected) == 1
+
+
 def test_a_corpus_without_labels_goes_as_far_as_the_dataset_and_is_told_so_when_planned(unstarted):
     videos = sorted((unstarted.folder / "data/tiny/videos").rglob("*.mp4"))[:2]
     manifest = unstarted.folder / "unlabelled.csv"

@@ -134,6 +134,10 @@ def shard_transcripts(wildcards):
     if SETTINGS.recognition.engine != "transcript":
         return []
     folder = Path(SETTINGS.recognition.transcripts)
+    if not folder.is_dir():
+        raise WorkflowError(
+            f"recognition.transcripts: {folder} is no folder; name the one that holds a transcript per video"
+        )
     return sorted(
         str(path)
         for video in shard_videos(wildcards)
