@@ -82,7 +82,8 @@ def _shares(row: dict[str, Any]) -> dict[str, float]:
         "excluded_share": round(row["excluded"] / row["frames"], 6),
         "missing_faces_share": round(row["missing_faces"] / row["frames"], 6),
         "corrupt_images_share": round(row["corrupt_images"] / max(1, row["images"]), 6),
-        "length_repair_share": round(repaired / row["frames"], 6),
+        # A trial can have more surplus images than frames; a limit of 1 allows everything all the same.
+        "length_repair_share": min(1.0, round(repaired / row["frames"], 6)),
         "sound_gap_seconds": round(abs(row["sound_seconds"] - row["picture_seconds"]), 6) if row["sound_track"] else 0.0,
     }
 

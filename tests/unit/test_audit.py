@@ -170,6 +170,13 @@ def test_each_limit_stands_alone(name):
     assert len(audit.exceeded([row], Audit(**everything | {name: 0.4}))) == 1
 
 
+def test_the_default_limits_allow_more_repairs_than_frames():
+    row = {"trial": "a", "frames": 20, "excluded": 0, "missing_faces": 0, "corrupt_images": 0, "images": 57, "sound_track": False}
+    row |= {"times_extrapolated": 0, "times_trimmed": 0, "surplus_images": 37}
+    assert audit.exceeded([row | audit._shares(row)], Audit()) == []
+    assert len(audit.exceeded([row | audit._shares(row)], Audit(max_length_repair_share=0.9))) == 1
+
+
 def test_strips_show_the_share_of_frames_in_each_part():
     strip = audit._binned(np.array([True] * 40 + [False] * 20))
     assert strip[: 2 * audit.BINS // 3].min() == pytest.approx(1)
