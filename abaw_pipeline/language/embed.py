@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import numpy as np
@@ -26,9 +26,9 @@ from abaw_pipeline.progress import Progress
 MARKS = ".,?-:!;…"
 OVERLAP_SHARE = 0.25
 """Neighbouring pieces of an over-long sentence share this part of the limit."""
-
-
-CPU_BATCH_TOKENS = 256
+FULL_SHARE = 0.25
+"""A batch filled to this part takes no longer sentences: padding would cost more than its matrix products could still gain."""
+CPU_BATCH_TOKENS = 512
 """On a CPU larger batches are slower: what lies between two layers no longer fits its cache (`benchmarks/language.py`)."""
 
 
@@ -47,6 +47,19 @@ class Encoder:
     def dim(self) -> int:
         """Features per word."""
         return int(self.model.config.hidden_size)
+
+
+class PackedLinear(torch.nn.Module):
+    """A linear layer on a CPU with its weights laid out once for oneDNN, as torch.compile does: more speed, without its start-up."""
+
+    def __init__(self, layer: torch.nn.Linear) -> None:
+        super().__init__()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), CPU_BATCH_TOKENS)
+        self.bias = None if layer.bias is None else layer.bias.detach()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (..., inputs) gives (..., outputs)."""
+        return cast(torch.Tensor, torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], ""))
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,18 @@ def load(folder: Path, layers: int, max_tokens: int) -> Encoder:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     positions = min(max_tokens, getattr(model.config, "max_position_embeddings", max_tokens), tokenizer.model_max_length)
     limit = positions - tokenizer.num_special_tokens_to_add()
+    if device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        _pack(model)
     return Encoder(model.eval().to(device), tokenizer, device, layers, limit)
+
+
+def _pack(module: torch.nn.Module) -> None:
+    """Replace the linear layers inside. A subclass is left alone: what holds it may use its weights in its own way."""
+    for name, child in module.named_children():
+        if type(child) is torch.nn.Linear:
+            setattr(module, name, PackedLinear(child))
+        else:
+            _pack(child)
 
 
 def split_marks(punctuated: str) -> tuple[str, str]:
@@ -105,6 +129,7 @@ def encode_sentences(encoder: Encoder, sentences: Sequence[Sequence[str]]) -> tu
         return [], 0
     # Tokens only; a model's own limit must not cut them here, `pieces` does it with overlap.
     encoded = encoder.tokenizer(items, is_split_into_words=True, add_special_tokens=False, truncation=False, verbose=False)
+    special = _special_tokens(encoder)
     result: list[Piece] = []
     clipped = 0
     for number, owner in enumerate(owners):
@@ -114,15 +139,15 @@ def encode_sentences(encoder: Encoder, sentences: Sequence[Sequence[str]]) -> tu
                 tokens_of[item].append(token)
         clipped += sum(len(tokens) > encoder.limit for tokens in tokens_of)
         tokens_of = [tokens[: encoder.limit] for tokens in tokens_of]
-        result += _pieces(encoder, tokens_of, owner)
+        result += _pieces(encoder.limit, special, tokens_of, owner)
     return result, clipped
 
 
-def _pieces(encoder: Encoder, tokens_of: list[list[int]], owner: list[int]) -> Iterator[Piece]:
+def _pieces(limit: int, special: tuple[list[int], list[int]], tokens_of: list[list[int]], owner: list[int]) -> Iterator[Piece]:
     """A sentence's pieces: one, or overlapping ones in which a word counts only where it has most context."""
-    before, after = _special_tokens(encoder)
+    before, after = special
     sizes = [len(tokens) for tokens in tokens_of]
-    spans = pieces(sizes, encoder.limit, int(encoder.limit * OVERLAP_SHARE))
+    spans = pieces(sizes, limit, int(limit * OVERLAP_SHARE))
     best = best_piece(sizes, spans)
     for number, (start, stop) in enumerate(spans):
         tokens, owned = [], []
@@ -144,12 +169,15 @@ def _special_tokens(encoder: Encoder) -> tuple[list[int], list[int]]:
 def batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     """Item numbers grouped by similar length, shortest first; the longest of a group times its number is at most `batch_tokens`.
 
-    An item longer than that is a group of its own.
+    A group that is full enough (`FULL_SHARE`) takes items of its own length only. An item longer than `batch_tokens` is a group of its own.
     """
     groups: list[list[int]] = []
     for item in sorted(range(len(lengths)), key=lambda item: (lengths[item], item)):
-        if groups and lengths[item] * (len(groups[-1]) + 1) <= batch_tokens:
-            groups[-1].append(item)
+        group = groups[-1] if groups else []
+        longest = lengths[group[-1]] if group else 0
+        full = len(group) * longest >= FULL_SHARE * batch_tokens
+        if group and lengths[item] * (len(group) + 1) <= batch_tokens and not (full and lengths[item] > longest):
+            group.append(item)
         else:
             groups.append([item])
     return groups
@@ -173,7 +201,7 @@ def word_vectors(encoder: Encoder, todo: Sequence[Piece], words: int, batch_toke
         output = encoder.model(
             input_ids=tokens.to(encoder.device), attention_mask=mask.long().to(encoder.device), output_hidden_states=True
         )
-        summed = torch.stack(output.hidden_states[-encoder.layers :]).sum(0).cpu()
+        summed = sum(output.hidden_states[-encoder.layers :]).cpu()
         # The last row takes what counts for no word.
         target = torch.where(owner < 0, words, owner).flatten()
         sums.index_add_(0, target, summed.flatten(0, 1))

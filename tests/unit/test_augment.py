@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.transforms.v2 import functional as F
 
 from abaw_pipeline.training.augment import (
     Assembly,
@@ -54,6 +55,20 @@ def test_crop_flip_and_scale_equal_the_plain_statement(seed: int, batch: int, ro
             picture = frames[b, t, top : top + 6, left : left + 6].astype(np.float64) / 127.5 - 1
             picture = picture[:, ::-1] if flip else picture
             np.testing.assert_allclose(video[b, t], picture.transpose(2, 0, 1), atol=1e-6)
+
+
+def test_torchvision_s_transforms_agree() -> None:
+    generator = np.random.default_rng(0)
+    frames = torch.from_numpy(generator.integers(0, 256, (2, 3, 48, 48, 3), dtype=np.uint8))
+    crops = np.array([[3, 8, 1], [0, 5, 0]])
+    expected = [
+        F.crop(F.horizontal_flip(pictures) if flip else pictures, int(top), int(8 - left if flip else left), 40, 40)
+        for pictures, (top, left, flip) in zip(frames.permute(0, 1, 4, 2, 3), crops, strict=True)
+    ]
+    scaled = F.normalize(F.to_dtype(torch.stack(expected), torch.float32, scale=True), [0.5] * 3, [0.5] * 3)
+    torch.testing.assert_close(crop_and_scale(frames, crops, 40), scaled, atol=1e-6, rtol=0)
+    middle = F.center_crop(frames.permute(0, 1, 4, 2, 3), [40, 40]).float() / 127.5 - 1
+    torch.testing.assert_close(crop_and_scale(frames, centre_crops(2, 8), 40), middle, atol=1e-6, rtol=0)
 
 
 def test_the_centre_is_the_centre() -> None:

@@ -172,6 +172,11 @@ def test_batches_hold_every_item_once_within_the_limit(lengths: list[int], limit
         assert len(group) == 1 or len(group) * max(lengths[item] for item in group) <= limit
 
 
+def test_a_batch_that_is_full_enough_pads_nothing() -> None:
+    assert embed.batches([5, 3, 3, 5, 3], 40) == [[1, 2, 4, 0, 3]], "9 tokens are less than a quarter of 40: longer ones join"
+    assert embed.batches([5, 3, 3, 5, 3, 3], 40) == [[1, 2, 4, 5], [0, 3]], "12 are more"
+
+
 def test_no_words_need_no_pass(tiny: Path) -> None:
     encoder = embed.load(tiny, 4, 40)
     assert embed.encode_sentences(encoder, []) == ([], 0)

@@ -10,6 +10,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
+import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,6 +85,20 @@ def test_bands_are_triangles_on_the_mel_scale_without_dc() -> None:
     assert (weights[0] == 0).all()
     assert np.flatnonzero(weights.any(1)).min() * 31.25 > 125
     assert np.flatnonzero(weights.any(1)).max() * 31.25 < 7500
+
+
+def test_torchaudio_agrees() -> None:
+    """Its spectrogram to 1e-4. Its own bands, straight in hertz where VGGish's are straight in mel, hold the same bins, and are close."""
+    sound = reference_signal()
+    # A window shorter than the transform lies in its middle there, at its start here.
+    padded = torch.nn.functional.pad(torch.from_numpy(sound), (56, 56))
+    window = torch.hann_window(400, dtype=torch.float64)
+    magnitude = torchaudio.functional.spectrogram(padded, 0, window, 512, 160, 400, power=1.0, normalized=False, center=False).T.numpy()
+    found = log_mel_spectrogram(sound)
+    np.testing.assert_allclose(found, np.log(magnitude @ logmel.mel_bands() + 0.01), atol=1e-4, rtol=0)
+    bands = torchaudio.functional.melscale_fbanks(257, 125.0, 7500.0, 64, 16000).numpy()
+    np.testing.assert_array_equal(bands > 1e-6, logmel.mel_bands() > 1e-6)
+    np.testing.assert_allclose(found, np.log(magnitude @ bands + 0.01), atol=0.02, rtol=0)
 
 
 def test_silence_is_the_log_of_the_offset() -> None:
