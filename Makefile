@@ -27,12 +27,13 @@ lint: environment ## format, style, types, workflow
 
 environment: .venv/complete ## the pinned environment in .venv
 
-# The environment is made aside from its stamp: an interrupted install starts again.
+# The environment is made aside from its stamp: an interrupted install starts again. Compiled to bytecode once, since a hundred jobs
+# import it, and not everywhere may Python write the bytecode itself (PYTHONDONTWRITEBYTECODE, a read-only disk).
 .venv/complete: envs/lock.txt envs/bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; found " + sys.version.split()[0] + ". Set PYTHON=python3.12, say." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r envs/bootstrap.txt
-	.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --no-deps -r envs/lock.txt
+	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes --no-deps -r envs/lock.txt
 	@touch $@
 
 lock: ## choose versions anew: envs/lock.txt, and the conda files after it
