@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from abaw_pipeline.errors import InputError
@@ -56,6 +59,48 @@ def test_every_frame_shows_its_own_image_as_pil_shrinks_it(trial: argparse.Names
         assert file["frames"].dtype == np.uint8
         for frame in (0, 1, 3, 4, 5, 6, 7):
             np.testing.assert_array_equal(file["frames"][frame], by_pil(trial.faces / f"{frame + 1:05d}.jpg"))
+
+
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.tuples(st.integers(1, 130), st.integers(1, 130)),
+    mode=st.sampled_from(["RGB", "L", "CMYK"]),
+    quality=st.integers(1, 100),
+    subsampling=st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]),
+    progressive=st.booleans(),
+    turned=st.booleans(),
+)
+def test_any_jpeg_has_pils_pixels(seed, size, mode, quality, subsampling, progressive, turned) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6 if turned else 1  # "turn me": not done, since PIL does not
+    content = io.BytesIO()
+    image = picture(seed, size, mode)
+    image.save(content, "JPEG", quality=quality, subsampling=subsampling, progressive=progressive, exif=exif)
+    np.testing.assert_array_equal(np.asarray(frames.decoded(content.getvalue())), np.asarray(Image.open(content).convert("RGB")))
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10**6), damage=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=3), kept=st.floats(0, 1))
+def test_a_damaged_jpeg_fails_or_decodes_as_with_pil(seed, damage, kept) -> None:
+    """Bytes overwritten, or the end cut off: what PIL forgives is taken as PIL takes it, what it refuses is refused."""
+    file = io.BytesIO()
+    picture(seed).save(file, "JPEG")
+    content = bytearray(file.getvalue())
+    for place, value in damage:
+        content[int(place * (len(content) - 1))] = value
+    content = content if damage else content[: int(kept * len(content))]
+    try:
+        expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        expected = None
+    try:
+        found = np.asarray(frames.decoded(bytes(content)))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        found = None
+    assert (found is None) == (expected is None)
+    if found is not None:
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_frame_without_image_is_black_and_flagged_and_everything_is_counted(trial: argparse.Namespace) -> None:
