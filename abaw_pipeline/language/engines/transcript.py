@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ def transcript_of(folder: Path, video: str) -> Path:
 def read(path: Path) -> Found:
     """The words of a transcript, in order of their start.
 
-    Raises InputError, with the line where there is one, when the file is not of its format or a time runs backwards.
+    Raises InputError, with the line where there is one, when the file is not of its format, a time runs backwards, or a
+    confidence is not from 0 to 1.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -82,8 +84,10 @@ def read(path: Path) -> Found:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     found = READERS[path.suffix](path, text)
     for word in found.words:
-        if not 0 <= word.start <= word.end:
+        if not 0 <= word.start <= word.end < math.inf:
             raise InputError(f"{path}: {word.text!r} runs from {word.start} to {word.end} s; mend its times")
+        if not 0 <= word.confidence <= 1:
+            raise InputError(f"{path}: {word.text!r} has confidence {word.confidence}; give shares from 0 to 1, or none")
     found.words.sort(key=lambda word: (word.start, word.end))
     return found
 
