@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -114,6 +115,22 @@ def test_a_changed_video_reruns_what_is_made_of_it(finished, restored):
     path.write_bytes(path.read_bytes() + b"\0" * 16)
     would = finished.would_run("submission")
     assert would["wav_of_video"] == would["timestamps_of_video"] == would["logmel_of_video"] == would["recognise_shard"] == 1
+
+
+def test_an_added_video_reruns_its_shard_alone(finished, restored):
+    corpus, train = finished.folder / "data/tiny", "annotations/VA_Estimation_Challenge/Train_Set"
+    video = next(path for path in corpus.rglob("*.mp4") if (corpus / "cropped_aligned" / path.stem).is_dir())
+    places = ("videos/added.mp4", "cropped_aligned/added", f"{train}/added.txt")
+    new_video, new_faces, new_annotation = restored(*(f"data/tiny/{place}" for place in places))
+    shutil.copy2(video, new_video)
+    shutil.copytree(corpus / "cropped_aligned" / video.stem, new_faces)
+    shutil.copy2(next((corpus / train).iterdir()), new_annotation)
+    would = finished.would_run("submission")
+    once = {"timestamps_of_video", "wav_of_video", "logmel_of_video", "frames_of_trial"}
+    once |= {"recognise_shard", "punctuate_shard", "embed_shard"}
+    assert {rule: would[rule] for rule in once} == dict.fromkeys(once, 1)
+    # The shard's other trials are aligned anew, since its file is another; those of the other shard are not.
+    assert 1 < would["dataset_of_trial"] < len(list((finished.folder / "results/dataset").glob("*.h5")))
 
 
 def test_a_removed_trial_leaves_the_others_alone(finished, restored):
