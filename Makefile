@@ -10,7 +10,7 @@ help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 submission: environment ## the whole pipeline (config.yaml: the demo), from raw videos to checked submission files
-	snakemake --cores $(CORES) --quiet reason host --show-failed-logs -- submission
+	snakemake --cores $(CORES) --keep-going --quiet reason host --show-failed-logs -- submission
 
 test: environment ## all tests
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile

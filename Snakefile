@@ -27,6 +27,14 @@ wildcard_constraints:
     fold=r"\d+",
 
 
+rule submission:
+    """Everything: checked submission files, scores and the report."""
+    default_target: True
+    input:
+        "<results>/submission/submission.zip",
+        "<results>/report/index.html",
+
+
 include: "workflow/rules/targets.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/audio.smk"

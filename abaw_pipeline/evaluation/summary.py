@@ -22,7 +22,8 @@ STAGES = (
     ("report/index.html", "report"),
 )
 FAILED_RULE = re.compile(r"^Error in rule (?P<rule>[^\s:,]+)")
-JOB_DETAIL = re.compile(r"^ {4}(?P<name>output|log): (?P<value>.*)$")
+JOB_DETAIL = re.compile(r"^ {4}(?P<name>jobid|output|log): (?P<value>.*)$")
+FINISHED_JOB = re.compile(r"^Finished jobid: (?P<jobid>\d+)\b")
 LAST_LINES = 4
 WARNINGS = 3
 """Warnings of the selection that are printed; the report has all."""
@@ -33,6 +34,7 @@ class Failure:
     """A job that failed, as Snakemake's log tells it."""
 
     rule: str
+    jobid: str = ""
     output: str = ""
     log: str = ""
 
@@ -48,11 +50,13 @@ class Summary:
 
 
 def failures(log: str) -> list[Failure]:
-    """Failed jobs named in the text of a Snakemake log; a job that failed in every retry is named once."""
+    """Failed jobs named in the text of a Snakemake log; one that failed in every retry once, one that a retry mended not."""
     found: list[Failure] = []
     current: Failure | None = None
     for line in log.splitlines():
-        failed, detail = FAILED_RULE.match(line), JOB_DETAIL.match(line)
+        failed, detail, finished = FAILED_RULE.match(line), JOB_DETAIL.match(line), FINISHED_JOB.match(line)
+        if finished:
+            found = [failure for failure in found if failure.jobid != finished["jobid"]]
         if failed:
             current = Failure(failed["rule"])
             found.append(current)
@@ -98,8 +102,8 @@ def summarise(results: Results, log: str = "") -> Summary:
     return Summary(where, score_lines(results) if where else [], missing, failures(log))
 
 
-def text(summary: Summary) -> str:
-    """The summary for people."""
+def text(summary: Summary, command: str = "") -> str:
+    """The summary for people; `command` is what continues a run that failed."""
     lines = [""]
     for failure in summary.failures:
         lines.append(f"failed: {failure.rule}" + (f" ({failure.output})" if failure.output else ""))
@@ -112,7 +116,7 @@ def text(summary: Summary) -> str:
     if summary.missing:
         lines.append(f"not there yet: {', '.join(summary.missing)}")
     if summary.failures or summary.missing:
-        lines.append(f"to go on (finished jobs are kept): {CONTINUE}")
+        lines.append(f"to go on (finished jobs are kept): {command or CONTINUE}")
     return "\n".join(lines)
 
 
@@ -120,9 +124,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `summary`."""
     parser.add_argument("--results", type=Path, required=True, help="results folder")
     parser.add_argument("--log", type=Path, help="Snakemake's log of a run that failed")
+    parser.add_argument("--command", default="", help="the command that continues it")
 
 
 def main(args: argparse.Namespace) -> None:
     """Print the summary."""
     log = args.log.read_text(encoding="utf-8", errors="replace") if args.log and args.log.is_file() else ""
-    print(text(summarise(Results(args.results), log)))
+    print(text(summarise(Results(args.results), log), args.command))

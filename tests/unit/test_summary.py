@@ -41,6 +41,11 @@ def test_failed_jobs_are_read_from_snakemakes_log_once(tmp_path: Path) -> None:
     assert failure.log == str(tmp_path / "video7.log")
 
 
+def test_a_job_that_a_retry_mended_is_no_failure() -> None:
+    assert failures(LOG + "Finished jobid: 12 (Rule: logmel_of_video)\n") == []
+    assert len(failures(LOG + "Finished jobid: 120 (Rule: wav_of_video)\n")) == 1
+
+
 def test_a_failed_run_shows_how_the_job_ended_and_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "video7.log").write_text("one\ntwo\nthree\nfour\nlogmel: results/audio/video7.wav: not a WAV file; delete it\n")
     said = text(summarise(Results(tmp_path), LOG.format(log=tmp_path / "video7.log")))
@@ -48,6 +53,8 @@ def test_a_failed_run_shows_how_the_job_ended_and_how_to_go_on(tmp_path: Path) -
     assert "not a WAV file" in said and "one\n" not in said
     assert "snakemake --cores 8 --rerun-incomplete submission" in said
     assert "not there yet: table of trials" in said
+    command = "snakemake --rerun-incomplete --configfile mine.yaml -- training"
+    assert text(summarise(Results(tmp_path)), command).endswith(f"to go on (finished jobs are kept): {command}")
 
 
 def test_fewer_files_than_asked_for_and_warnings_are_told(tmp_path: Path) -> None:

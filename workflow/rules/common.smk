@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import sys
 import zlib
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,13 @@ RECOGNITION_FIRST = 10
 
 # Appended to every shell command: the log holds all a stage says, and a failing job shows how it ended.
 LOGGED = " > {log:q} 2>&1 || {{ echo 'last lines of {log}:' >&2; tail -n 12 {log:q} >&2; exit 1; }}"
+
+
+def command_to_continue():
+    """The command that this run was started with, made to redo what it left half-done."""
+    given = sys.argv[1:]
+    known = {"--rerun-incomplete", "--ri"} & set(given)
+    return shlex.join(["snakemake", *([] if known else ["--rerun-incomplete"]), *given])
 
 
 def one_of(names):

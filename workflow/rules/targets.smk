@@ -4,14 +4,6 @@ To force a stage's work, name the rule that does it: `snakemake --cores 8 --forc
 """
 
 
-rule submission:
-    """Everything: checked submission files, scores and the report."""
-    default_target: True
-    input:
-        "<results>/submission/submission.zip",
-        "<results>/report/index.html",
-
-
 rule demo:
     """The demo corpus alone: videos, face images, annotations, test list and template."""
     input:
@@ -92,6 +84,7 @@ onsuccess:
 
 
 onerror:
+    command = command_to_continue()
     shell(
-        "python -m abaw_pipeline summary --results {SETTINGS.results:q} --log {log:q}"
+        "python -m abaw_pipeline summary --results {SETTINGS.results:q} --log {log:q} --command {command:q}"
     )
