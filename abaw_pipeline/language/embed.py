@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import h5py
 import numpy as np
@@ -28,7 +28,7 @@ OVERLAP_SHARE = 0.25
 """Neighbouring pieces of an over-long sentence share this part of the limit."""
 FULL_SHARE = 0.25
 """A batch filled to this part takes no longer sentences: padding would cost more than its matrix products could still gain."""
-CPU_BATCH_TOKENS = 512
+CPU_BATCH_TOKENS = 256
 """On a CPU larger batches are slower: what lies between two layers no longer fits its cache (`benchmarks/language.py`)."""
 
 
@@ -47,19 +47,6 @@ class Encoder:
     def dim(self) -> int:
         """Features per word."""
         return int(self.model.config.hidden_size)
-
-
-class PackedLinear(torch.nn.Module):
-    """A linear layer on a CPU with its weights laid out once for oneDNN, as torch.compile does: more speed, without its start-up."""
-
-    def __init__(self, layer: torch.nn.Linear) -> None:
-        super().__init__()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), CPU_BATCH_TOKENS)
-        self.bias = None if layer.bias is None else layer.bias.detach()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x (..., inputs) gives (..., outputs)."""
-        return cast(torch.Tensor, torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], ""))
 
 
 @dataclass(frozen=True)
@@ -88,18 +75,7 @@ def load(folder: Path, layers: int, max_tokens: int) -> Encoder:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     positions = min(max_tokens, getattr(model.config, "max_position_embeddings", max_tokens), tokenizer.model_max_length)
     limit = positions - tokenizer.num_special_tokens_to_add()
-    if device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        _pack(model)
     return Encoder(model.eval().to(device), tokenizer, device, layers, limit)
-
-
-def _pack(module: torch.nn.Module) -> None:
-    """Replace the linear layers inside. A subclass is left alone: what holds it may use its weights in its own way."""
-    for name, child in module.named_children():
-        if type(child) is torch.nn.Linear:
-            setattr(module, name, PackedLinear(child))
-        else:
-            _pack(child)
 
 
 def split_marks(punctuated: str) -> tuple[str, str]:
