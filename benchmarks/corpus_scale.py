@@ -5,7 +5,8 @@
 594 trials (356 training, 76 validation, 162 test), 2.99 million frames, the longest trial 47,434. Annotations, template,
 times, log-mel and word vectors have their real sizes; videos are empty files (the scan does not open them), a trial has three image files,
 and frames are 48 x 48 arrays that were never written, which read as black: 20 GB of pixels would measure the disk. Says the
-seconds and peak memory of each command, and of `frames` and `dataset` for the longest trial, whose images all exist.
+seconds and peak memory of each command, of `frames` and `dataset` for the longest trial, whose images all exist, and of
+planning the whole run of the report (`snakemake -n submission`, processor time).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from abaw_pipeline.config import DemoCorpus, Folds, Settings
 from abaw_pipeline.corpus.folds import assign_folds
 from abaw_pipeline.corpus.trials import read_trials
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 TOTAL, LONGEST, FPS = 2_990_000, 47_434, 30.0
 TRIALS = {"train": 356, "validation": 76, "test": 162}
 WORDS_PER_SECOND, DIMENSION = 2.0, 768
@@ -127,6 +129,21 @@ def measured(command: list[str]) -> tuple[float, float]:
     return time.perf_counter() - began, int(done.stdout.split()[-1]) / 1024
 
 
+def planning(folder: Path, root: Path) -> tuple[float, float]:
+    """Processor seconds and peak MB of `snakemake -n submission` with the report's settings: 360 instances."""
+    own = folder / "own.yaml"
+    own.write_text(
+        json.dumps({"corpus": "affwild2", "affwild2": {"folder": str(root.resolve())}, "results": str(folder.resolve() / "planned")})
+    )
+    preset = REPOSITORY / "workflow/presets/abaw5.yaml"
+    command = ["-m", "snakemake", "-n", "--cores", "8", "--configfile", str(preset), str(own.resolve()), "--", "submission"]
+    process = subprocess.Popen([sys.executable, *command], cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{' '.join(command)} failed")
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
 def report(what: str, seconds: float, memory: float) -> None:
     """One line of the result."""
     print(f"{what:<28}{seconds:8.1f} s{memory:8.0f} MB", flush=True)
@@ -169,6 +186,8 @@ def measure(folder: Path, share: float) -> bool:
     for what, (seconds, memory) in spent.items():
         report(what, seconds, memory)
 
+    spent["snakemake -n submission"] = planning(folder, root)
+    report("snakemake -n submission", *spent["snakemake -n submission"])
     longest = next(trial for trial in found if planned[trial.trial][1] == LONGEST)
     spent |= {f"longest trial: {what}": cost for what, cost in longest_trial(folder, longest.trial, root, results).items()}
     size = sum(path.stat().st_size for path in datasets.glob("*.h5"))

@@ -1,23 +1,33 @@
 #!/usr/bin/env bash
 # A Slurm cluster of one node on this machine, for tests: slurm_node.sh start | stop
-# Needs root and Debian's slurm-wlm and munge. Keeps its state in $SLURM_NODE_DIR (default /tmp/abaw-slurm).
+# Needs root and Debian's slurm-wlm and munge.
+# The configuration stands where Slurm looks by itself: Snakemake's job steps drop SLURM_CONF from the environment.
 set -euo pipefail
-state=${SLURM_NODE_DIR:-/tmp/abaw-slurm}
-export SLURM_CONF=$state/slurm.conf
+state=/tmp/abaw-slurm
+conf=/etc/slurm/slurm.conf
+devices=/etc/slurm/gres.conf
+
+ours() { [ -f "$conf" ] && grep -q '^ClusterName=abaw-test$' "$conf"; }
 
 start() {
-    mkdir -p "$state"/{spool,ctld} /run/munge
+    if [ -e "$conf" ] && ! ours; then
+        echo "this machine belongs to a cluster already ($conf)" >&2
+        exit 1
+    fi
+    mkdir -p "$state"/{spool,ctld} /run/munge "${conf%/*}"
     [ -s /etc/munge/munge.key ] || dd if=/dev/urandom of=/etc/munge/munge.key bs=1024 count=1 status=none
     chown -R munge:munge /etc/munge /run/munge /var/log/munge /var/lib/munge
     chmod 400 /etc/munge/munge.key
-    pgrep -x munged >/dev/null || runuser -u munge -- /usr/sbin/munged
-    local node cores memory
+    if ! munge -n >/dev/null 2>&1; then
+        runuser -u munge -- /usr/sbin/munged
+        touch "$state/munged"
+    fi
+    local node cores
     node=$(hostname -s)
-    # More slots than cores: the jobs of a demo are small, and waiting costs more than sharing.
-    cores=$(nproc)
-    memory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)
-    cat >"$SLURM_CONF" <<CONF
-ClusterName=test
+    # Cores and memory that the profile's jobs ask for, there or not: those of a demo are small. Two devices in name only.
+    cores=$(($(nproc) > 8 ? $(nproc) : 8))
+    cat >"$conf" <<CONF
+ClusterName=abaw-test
 SlurmctldHost=$node
 SlurmUser=root
 AuthType=auth/munge
@@ -25,6 +35,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
+SlurmdParameters=config_overrides
 ReturnToService=2
 MinJobAge=600
 SchedulerParameters=batch_sched_delay=0,sched_interval=5
@@ -36,14 +47,16 @@ SlurmctldPidFile=$state/slurmctld.pid
 SlurmdPidFile=$state/slurmd.pid
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
-NodeName=$node CPUs=$cores RealMemory=$memory State=UNKNOWN
-PartitionName=main Nodes=$node Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:4
+GresTypes=gpu
+NodeName=$node CPUs=$cores RealMemory=32000 Gres=gpu:2 State=UNKNOWN
+PartitionName=main Nodes=$node Default=YES MaxTime=INFINITE State=UP
 CONF
+    printf 'Name=gpu File=/dev/%s\n' null zero >"$devices"
     slurmctld -c
     slurmd -c
     for _ in $(seq 30); do
         if sinfo -h -o %T 2>/dev/null | grep -Eq 'idle|mixed'; then
-            echo "slurm is up: export SLURM_CONF=$SLURM_CONF"
+            echo "slurm is up"
             return
         fi
         sleep 1
@@ -53,11 +66,18 @@ CONF
 }
 
 stop() {
-    [ -f "$SLURM_CONF" ] && scancel --me 2>/dev/null || true
+    ours || return 0
+    scancel --me 2>/dev/null || true
     for name in slurmd slurmctld; do
         [ -f "$state/$name.pid" ] && kill "$(cat "$state/$name.pid")" 2>/dev/null || true
     done
-    rm -rf "$state"
+    # They save their state and take their pid files away last.
+    for _ in $(seq 50); do
+        compgen -G "$state/*.pid" >/dev/null || break
+        sleep 0.2
+    done
+    [ -f "$state/munged" ] && kill "$(cat /run/munge/munged.pid)" || true
+    rm -rf "$state" "$conf" "$devices"
 }
 
 case "${1:-}" in
