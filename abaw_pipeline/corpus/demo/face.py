@@ -1,6 +1,6 @@
 """Draws a person's face: mouth, brows and eyes follow the shown state, everything else follows the person.
 
-Valence bends the mouth and slants the brows; arousal opens eyes and mouth and lifts the brows. Heads move and tilt, eyes
+Valence bends the mouth, shows the teeth, reddens the cheeks and slants the brows; arousal opens eyes and mouth and lifts the brows. Heads move and tilt, eyes
 blink, mouths move while speaking and light changes, which are no part of the answer. All shapes of all frames are
 computed at once; only the filling is done frame by frame.
 """
@@ -99,9 +99,9 @@ def traits(seed: int, subject: str) -> Traits:
         eye_opening=float(draw.normal(0, 0.35)),
         brow_height=float(draw.normal(0, 0.8)),
         brow_weight=int(draw.integers(2, 5)),
-        mouth_width=float(draw.uniform(15, 19)),
+        mouth_width=float(draw.uniform(18, 22)),
         mouth_height=float(draw.uniform(21, 24)),
-        mouth_bend=float(draw.normal(0, 0.8)),
+        mouth_bend=float(draw.normal(0, 0.5)),
         lip=float(draw.uniform(1.6, 3.0)),
         fringe=float(draw.uniform(0.45, 0.8)),
         long_hair=bool(draw.random() < 0.4),
@@ -122,7 +122,7 @@ def shapes(person: Traits, shown: Expression, speaking: Floats, draw: np.random.
     found: list[Shape] = []
 
     # Pose: the head drifts, tilts and comes nearer, smoothly.
-    drift = np.stack([smooth(shown.times, draw), smooth(shown.times, draw)], axis=1) * 2.0
+    drift = np.stack([smooth(shown.times, draw), smooth(shown.times, draw)], axis=1) * 1.5
     tilt = np.radians(3.5) * smooth(shown.times, draw)
     scale = 1 + 0.025 * smooth(shown.times, draw)
     turn = np.stack([np.stack([np.cos(tilt), -np.sin(tilt)], 1), np.stack([np.sin(tilt), np.cos(tilt)], 1)], axis=1) * scale[:, None, None]
@@ -174,7 +174,7 @@ def shapes(person: Traits, shown: Expression, speaking: Floats, draw: np.random.
         # Brows: arousal lifts them; bad feelings press the inner ends down.
         along = np.linspace(-1, 1, 6)
         lift = -18.5 - person.brow_height - 1.6 * arousal
-        slant = -side * along * 2.0 * np.clip(valence, -2, 2)
+        slant = -side * along * 3.2 * np.clip(valence, -2, 2)
         add(middle + along * (person.eye_size + 1.5), lift - slant - 1.5 * (1 - along**2), _shade(hair, 0.8), line=person.brow_weight)
     if person.glasses:
         for side in (-1, 1):
@@ -182,9 +182,10 @@ def shapes(person: Traits, shown: Expression, speaking: Floats, draw: np.random.
         add(np.array([-4.0, 4]), np.array([-7.0, -7]), (40, 40, 45), line=1)
 
     # Nose and mouth: valence bends the mouth, arousal and speech open it.
+    cheek = (int(skin[0] * 0.8), int(skin[1] * 0.82), skin[2])
     add(np.array([-1.0, -3.5, -4.5, 0, 4.5]), np.array([-2.0, 9, 11, 12.5, 11]), _shade(skin, 0.7), line=1)
     along = np.linspace(-1, 1, 13)
-    bend = person.mouth_bend + 4.2 * np.clip(valence, -2.2, 2.2)
+    bend = person.mouth_bend + 6.5 * np.clip(valence, -2.2, 2.2)
     corners = person.mouth_width * (1 + 0.06 * np.clip(valence, -2, 2))
     open_by = np.clip(1.2 + 1.5 * arousal + 2.0 * speaking[:, None], 0, 7)
     line = person.mouth_height + bend * (0.5 - along**2)
@@ -196,7 +197,18 @@ def shapes(person: Traits, shown: Expression, speaking: Floats, draw: np.random.
     gap_top, gap_low = line - 0.35 * open_by * arch, line + 0.65 * open_by * arch
     x = 0.9 * x
     add(np.concatenate([x, x[:, ::-1]], axis=1), np.concatenate([gap_top, gap_low[:, ::-1]], axis=1), (30, 20, 50))
-    add(x, line, (30, 20, 50), line=1)
+    # Who smiles shows teeth, and cheeks.
+    teeth = np.clip(1.0 + 2.4 * valence, 0, 6) * arch
+    inside = 0.8 * corners * along
+    add(
+        np.concatenate([inside, inside[:, ::-1]], axis=1),
+        np.concatenate([line - 0.4 * teeth, (line + 0.6 * teeth)[:, ::-1]], axis=1),
+        (235, 240, 240),
+    )
+    add(x, np.where(teeth > 0, line - 0.4 * teeth, line), (30, 20, 50), line=1)
+    for side in (-1, 1):
+        lifted = np.clip(3.5 + 2.5 * valence, 0, 9)
+        add(*ellipse(side * 0.68 * width, 9, lifted, 0.7 * lifted, 12), cheek)
     return found
 
 

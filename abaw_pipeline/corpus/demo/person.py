@@ -24,7 +24,7 @@ SHARED = 0.7
 
 # How far each channel strays, in units of `DemoCorpus.noise`: (valence, arousal). The face tells more of valence, the
 # voice more of arousal, the words more of valence; no channel tells all.
-STRAY = {"face": (1.3, 2.4), "voice": (3.0, 1.3), "words": (1.3, 3.0)}
+STRAY = {"face": (1.0, 2.4), "voice": (10.0, 1.3), "words": (1.3, 3.0)}
 
 
 @dataclass(frozen=True)
