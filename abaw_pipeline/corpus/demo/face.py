@@ -1,8 +1,8 @@
 """Draws a person's face: mouth, brows and eyes follow the shown state, everything else follows the person.
 
-Valence bends the mouth, shows the teeth, reddens the cheeks and slants the brows; arousal opens eyes and mouth and lifts the brows. Heads move and tilt, eyes
-blink, mouths move while speaking and light changes, which are no part of the answer. All shapes of all frames are
-computed at once; only the filling is done frame by frame.
+Valence bends the mouth, shows the teeth, reddens the cheeks and slants the brows; arousal opens eyes and mouth and lifts the
+brows. Heads move and tilt, eyes blink, mouths move while speaking and light changes, which are no part of the answer. All
+shapes of all frames are computed at once; only the filling is done frame by frame.
 """
 
 from __future__ import annotations
