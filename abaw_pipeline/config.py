@@ -150,7 +150,7 @@ class Features(Section):
     max_tokens: int = Field(256, ge=8, le=512)
     """A longer sentence is split with overlap."""
     batch_tokens: int = Field(4096, ge=64)
-    """Tokens per forward pass, padding included."""
+    """Tokens per forward pass, padding included, on a GPU; on a CPU at most 256, which is faster there."""
 
 
 class Frames(Section):
