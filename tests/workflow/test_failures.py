@@ -1,9 +1,18 @@
 """What goes wrong is said once, with file, row and remedy; nothing is left half-written; the rest goes on."""
 
+import os
+import re
+import resource
+import shlex
 import shutil
+import subprocess
+import sys
+import wave
 from pathlib import Path
 
 import pytest
+
+from tests.workflow.conftest import TINY
 
 pytestmark = pytest.mark.slow
 ANNOTATIONS = "data/tiny/annotations/VA_Estimation_Challenge"
@@ -112,3 +121,103 @@ def test_a_corpus_without_labels_goes_as_far_as_the_dataset_and_is_told_so_when_
     assert done.returncode != 0
     assert done.stdout.count("no trial is for training, so there is nothing to train on: give trials") == 1
     assert "snakemake --cores 8 dataset audit" in done.stdout
+
+
+def command_to_go_on(output):
+    """The arguments of the command that the final summary names."""
+    found = re.search(r"^to go on .*: snakemake (.*)$", output, flags=re.MULTILINE)
+    assert found is not None, output[-3000:]
+    return shlex.split(found[1])
+
+
+@pytest.fixture
+def small_disk(unstarted):
+    """A disk of 300 kB where the sound files go."""
+    place = unstarted.folder / "results/audio"
+    place.mkdir(parents=True)
+    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", place], check=False).returncode:
+        pytest.skip("needs root and the right to mount a tmpfs")
+    yield place
+    subprocess.run(["umount", place], check=True)
+    shutil.rmtree(unstarted.folder / "results")
+
+
+def test_a_full_disk_leaves_whole_files_only_and_the_named_command_goes_on(unstarted, small_disk):
+    done = unstarted.snakemake("--keep-going", "--", "wav", check=False)
+    assert done.returncode != 0
+    assert "No space left on device" in done.stdout
+    sounds = list(small_disk.glob("*.wav"))
+    assert 0 < len(sounds) < TINY["demo"]["videos"]
+    for path in sounds:
+        with wave.open(str(path)) as sound:
+            assert path.stat().st_size >= 2 * sound.getnframes() > 0
+    assert not list(small_disk.glob(".*")), "nothing half-written stays"
+
+    subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
+    unstarted.snakemake(*command_to_go_on(done.stdout))
+    assert len(list(small_disk.glob("*.wav"))) == TINY["demo"]["videos"]
+
+
+def test_a_failed_training_is_told_and_does_not_stop_the_others(finished):
+    runs = finished.folder / "results/runs"
+    obstacle = runs / "can/both/fold0/seed1/resume"
+    obstacle.parent.mkdir()
+    obstacle.write_text("no folder")
+    try:
+        done = finished.snakemake("--keep-going", "--config", "training={seeds: 2}", "--", "training", check=False)
+        assert done.returncode != 0
+        trained = {path.parent.relative_to(runs).as_posix() for path in runs.rglob("seed1/metrics.json")}
+        assert trained == {"can/both/fold1/seed1", "lfan/both/fold0/seed1", "lfan/both/fold1/seed1"}
+        summary = done.stdout[done.stdout.rindex("\nfailed: ") :]
+        assert summary.count("failed: ") == 1 and "train_1_to_1 (results/runs/can/both/fold0/seed1/" in summary
+        assert "seed1/resume" in summary, "why"
+        assert "training={seeds: 2}" in command_to_go_on(summary)
+    finally:
+        for path in runs.rglob("seed1"):
+            shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def stage_commands(finished):
+    """A command of each of four stages, as the workflow runs it."""
+    rules = ("wav_of_video", "logmel_of_video", "dataset_of_trial", "train_0_to_0")
+    done = finished.snakemake("-n", "--printshellcmds", "--forcerun", *rules, "--", "submission")
+    commands = {}
+    for command in re.findall(r"python -m abaw_pipeline .*(?= > results/logs/)", done.stdout):
+        arguments = shlex.split(command)[1:]
+        commands.setdefault(arguments[2], arguments)
+    return commands
+
+
+LIMITS = {
+    "disk": {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (16_000, 16_000))},
+    "memory": {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (200_000_000, 200_000_000))},
+    "time": {"timeout": 0.5},
+}
+
+
+@pytest.mark.parametrize("stage", ["wav", "logmel", "dataset", "train"])
+def test_a_stage_out_of_disk_memory_or_time_leaves_no_output_and_runs_again(finished, stage_commands, tmp_path, stage):
+    arguments = list(stage_commands[stage])
+    places = {}
+    for option in ("--output", "--record"):
+        if option in arguments:
+            place = arguments.index(option) + 1
+            places[tmp_path / Path(arguments[place]).name] = finished.folder / arguments[place]
+            arguments[place] = str(tmp_path / Path(arguments[place]).name)
+
+    def run(**limit):
+        subprocess.run([sys.executable, *arguments], cwd=finished.folder, check=True, capture_output=True, **limit)
+
+    def whole_files():
+        names = [Path("seed0/weights.safetensors"), Path("seed0/test.csv")] if stage == "train" else [Path()]
+        return {(copy / name, original / name) for copy, original in places.items() for name in names if (copy / name).exists()}
+
+    for name, limit in LIMITS.items():
+        with pytest.raises((subprocess.CalledProcessError, subprocess.TimeoutExpired)):
+            run(**limit)
+        assert not whole_files(), name
+    run()
+    assert whole_files()
+    for copy, original in whole_files():
+        assert copy.read_bytes() == original.read_bytes()
