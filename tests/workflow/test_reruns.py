@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -52,6 +53,38 @@ def test_touched_code_reruns_nothing(finished):
     for path in (finished.folder / "data/tiny").rglob("*"):
         os.utime(path)
     assert not finished.would_run("submission")
+
+
+def test_another_commit_reruns_what_it_changed_and_the_way_back_reruns_nothing(finished):
+    module = finished.folder / "abaw_pipeline/media/logmel.py"
+    code = module.read_bytes()
+
+    def git(*arguments):
+        subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t", *arguments], cwd=finished.folder, check=True, capture_output=True)
+
+    try:
+        git("init")
+        git("add", "Snakefile", "workflow", "abaw_pipeline")
+        git("commit", "-m", "one")
+        module.write_bytes(code + b"\n# edited\n")
+        git("commit", "-a", "-m", "two")
+        assert set(finished.would_run("submission")) == MODULES["media/logmel.py"]
+        git("checkout", "HEAD~1")
+        assert not finished.would_run("submission")
+    finally:
+        module.write_bytes(code)
+        shutil.rmtree(finished.folder / ".git", ignore_errors=True)
+
+
+def test_without_a_target_everything_is_meant(finished):
+    assert set(finished.would_run("--forcerun", "write_report")) == {"write_report"}
+
+
+def test_snakemakes_own_report_can_be_made(finished):
+    finished.snakemake("--report", "report.html")
+    page = (finished.folder / "report.html").read_text()
+    (finished.folder / "report.html").unlink()
+    assert "index.html" in page and "train_0_to_0" in page
 
 
 SETTINGS = {
