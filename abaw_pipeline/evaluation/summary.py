@@ -21,8 +21,9 @@ STAGES = (
     ("submission/submission.zip", "submission"),
     ("report/index.html", "report"),
 )
-FAILED_RULE = re.compile(r"^Error in rule (?P<rule>[^\s:,]+)")
-JOB_DETAIL = re.compile(r"^ {4}(?P<name>jobid|output|log): (?P<value>.*)$")
+# On a cluster the jobs of a group are told indented, and the scheduler's log stands behind the job's own.
+FAILED_RULE = re.compile(r"^ *Error in rule (?P<rule>[^\s:,]+)")
+JOB_DETAIL = re.compile(r"^ {4,12}(?P<name>jobid|output|log): (?P<value>.*)$")
 FINISHED_JOB = re.compile(r"^Finished jobid: (?P<jobid>\d+)\b")
 LAST_LINES = 4
 WARNINGS = 3
@@ -107,7 +108,7 @@ def text(summary: Summary, command: str = "") -> str:
     lines = [""]
     for failure in summary.failures:
         lines.append(f"failed: {failure.rule}" + (f" ({failure.output})" if failure.output else ""))
-        log = Path(failure.log) if failure.log else None
+        log = Path(failure.log.split(", ")[0]) if failure.log else None
         if log is not None and log.is_file():
             lines += [f"    {line}" for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]]
             lines.append(f"    all of it: {log}")

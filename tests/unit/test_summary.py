@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,14 @@ def test_failed_jobs_are_read_from_snakemakes_log_once(tmp_path: Path) -> None:
 def test_a_job_that_a_retry_mended_is_no_failure() -> None:
     assert failures(LOG + "Finished jobid: 12 (Rule: logmel_of_video)\n") == []
     assert len(failures(LOG + "Finished jobid: 120 (Rule: wav_of_video)\n")) == 1
+
+
+def test_a_failed_group_on_a_cluster_is_told_by_its_jobs(tmp_path: Path) -> None:
+    block = LOG.format(log=f"{tmp_path}/video7.log, slurm/7.log").split("Trying")[0]
+    log = "Error in group sound:\n" + textwrap.indent(block, "    ")
+    (tmp_path / "video7.log").write_text("logmel: not a WAV file\n")
+    said = text(summarise(Results(tmp_path), log))
+    assert said.count("failed: ") == 1 and "logmel: not a WAV file" in said
 
 
 def test_a_failed_run_shows_how_the_job_ended_and_how_to_go_on(tmp_path: Path) -> None:
