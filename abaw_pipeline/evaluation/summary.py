@@ -57,7 +57,9 @@ def failures(log: str) -> list[Failure]:
     for line in log.splitlines():
         failed, detail, finished = FAILED_RULE.match(line), JOB_DETAIL.match(line), FINISHED_JOB.match(line)
         if finished:
-            found = [failure for failure in found if failure.jobid != finished["jobid"]]
+            # A cluster job's own log, shown in this one, tells the same failure under another number.
+            mended = {(failure.rule, failure.output) for failure in found if failure.jobid == finished["jobid"]}
+            found = [failure for failure in found if (failure.rule, failure.output) not in mended]
         if failed:
             current = Failure(failed["rule"])
             found.append(current)

@@ -32,10 +32,10 @@ def slurm():
     subprocess.run([NODE, "stop"], check=True)
 
 
-@pytest.fixture
-def trained(finished, tmp_path):
+@pytest.fixture(scope="module")
+def trained(finished, tmp_path_factory):
     """A finished workspace whose trainings take a while."""
-    workspace = Workspace(tmp_path / "project")
+    workspace = Workspace(tmp_path_factory.mktemp("trained") / "project")
     shutil.copytree(finished.folder, workspace.folder)
     training = TINY["training"] | {"epochs": 15}
     (workspace.folder / "tiny.yaml").write_text(yaml.safe_dump(TINY | {"training": training}))
@@ -100,3 +100,18 @@ def test_slurm_gives_the_bytes_of_a_local_run_though_a_training_is_killed(traine
     assert all(len(set(together)) == len(together) for together in watcher.devices), "two jobs on one device"
     assert max(map(len, watcher.devices)) == 2
     assert (trained.folder / SUBMISSION).read_bytes() == local
+
+
+def test_a_bad_video_does_not_stop_the_others_and_is_told_at_the_end(trained, slurm):
+    bad, good = sorted((trained.folder / "data/tiny/videos").rglob("*.mp4"))[:2]
+    sounds = trained.folder / "results/audio"
+    bad.write_bytes(b"this is no video\n" * 40)
+    for video in (bad, good):
+        (sounds / f"{video.stem}.wav").unlink()
+        (sounds / f"{video.stem}.json").unlink()
+    done = trained.snakemake(*OPTIONS, "--retries", "0", "--", "wav", check=False, timeout=300)
+    assert done.returncode != 0
+    assert (sounds / f"{good.stem}.wav").is_file() and not (sounds / f"{bad.stem}.wav").exists()
+    summary = done.stdout[done.stdout.index("\nfailed: ") :]
+    assert f"wav_of_video (results/audio/{bad.stem}.wav" in summary and f"{bad.name}: " in summary, "what, and why"
+    assert good.stem not in summary and "--workflow-profile" in summary
