@@ -37,7 +37,7 @@ def trained(finished, tmp_path_factory):
     """A finished workspace whose trainings take a while."""
     workspace = Workspace(tmp_path_factory.mktemp("trained") / "project")
     shutil.copytree(finished.folder, workspace.folder)
-    training = TINY["training"] | {"epochs": 15}
+    training = TINY["training"] | {"epochs": 10}
     (workspace.folder / "tiny.yaml").write_text(yaml.safe_dump(TINY | {"training": training}))
     workspace.snakemake("--", SUBMISSION)
     return workspace
