@@ -44,7 +44,7 @@ class Variant:
     difference_low: float
     difference_high: float
     probability: float
-    """Share of resamples in which it is better than the reference."""
+    """Share of resamples in which it is better than the reference (ties half)."""
     folds: int
     seeds: int
     trials: int
@@ -95,7 +95,7 @@ def ablate(results: Results, reference: str, resamples: int = RESAMPLES) -> list
             difference, bounds, better = np.nan, (np.nan, np.nan), np.nan
             if model != reference and common:
                 (a, drawn_a, _), (b, drawn_b, _) = (scores(side, common, resamples) for side in (parts, found[reference]))
-                better = float(np.mean(drawn_a > drawn_b)) if np.isfinite(drawn_a).all() else np.nan
+                better = float(np.mean(drawn_a > drawn_b) + np.mean(drawn_a == drawn_b) / 2) if np.isfinite(drawn_a).all() else np.nan
                 difference, bounds = a - b, _bounds(drawn_a - drawn_b)
             folds, seeds = len({fold for fold, _ in parts}), len({seed for _, seed in parts})
             rows.append(Variant(target, model, value, low, high, difference, *bounds, better, folds, seeds, trials))
