@@ -4,7 +4,7 @@ PYTHON ?= python3
 CORES ?= 8
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help submission test quick-test lint check environment lock clean
+.PHONY: help submission test cluster-test quick-test lint check environment lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -12,8 +12,11 @@ help: ## show this list
 submission: environment ## the whole pipeline (config.yaml: the demo), from raw videos to checked submission files
 	snakemake --cores $(CORES) --keep-going --quiet reason host --show-failed-logs -- submission
 
-test: environment ## all tests
-	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
+test: environment ## all tests but those of the cluster profile
+	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m "not cluster"
+
+cluster-test: environment ## the whole demo through a Slurm of one node (root, with slurm-wlm and munge)
+	OMP_NUM_THREADS=1 python -m pytest -m cluster
 
 quick-test: environment ## tests that take seconds
 	OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile -m "not slow and not demo"

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from abaw_pipeline import config
+
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "config.yaml", "workflow", "envs", "abaw_pipeline")
 
@@ -28,6 +30,16 @@ TINY = {
     "training": {"seeds": 1, "seeds_per_job": 1, "epochs": 1, "emotions": ["both"], "window": 30, "hop": 20},
     "report": {"bootstrap": 20, "frames": False},
 }
+
+
+@pytest.fixture(scope="session")
+def results() -> Path:
+    """The results of `snakemake submission` with config.yaml as it stands: a run that is complete already is not repeated."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "snakemake", "--cores", "8", "submission"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-5000:]
+    return ROOT / config.load_file(ROOT / "config.yaml").results
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -19,16 +18,6 @@ from abaw_pipeline.evaluation.submission import validate
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.demo]
-
-
-@pytest.fixture(scope="module")
-def results() -> Path:
-    """The results of `snakemake submission` with config.yaml as it stands: a run that is complete already is not repeated."""
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "snakemake", "--cores", "8", "submission"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-5000:]
-    return ROOT / config.load_file(ROOT / "config.yaml").results
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The cluster profile on a real Slurm of one node: the bytes of a local run, though a training is killed on the way."""
+"""The cluster profile on a real Slurm of one node: the whole demo, with the bytes of a local run though a training is killed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.conftest import TINY, Workspace
+from tests.workflow.conftest import Workspace, copy_project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(1800)]
 NODE = Path(__file__).with_name("slurm_node.sh")
 PROFILE = Path("workflow/profiles/slurm/profile.v9+.yaml")
 OPTIONS = ("--workflow-profile", str(PROFILE.parent), "--slurm-status-command", "squeue", "--latency-wait", "5")
@@ -32,14 +32,11 @@ def slurm():
     subprocess.run([NODE, "stop"], check=True)
 
 
-@pytest.fixture(scope="module")
-def trained(finished, tmp_path_factory):
-    """A finished workspace whose trainings take a while."""
-    workspace = Workspace(tmp_path_factory.mktemp("trained") / "project")
-    shutil.copytree(finished.folder, workspace.folder)
-    training = TINY["training"] | {"epochs": 10}
-    (workspace.folder / "tiny.yaml").write_text(yaml.safe_dump(TINY | {"training": training}))
-    workspace.snakemake("--", SUBMISSION)
+@pytest.fixture
+def workspace(tmp_path):
+    """The demo, not yet run."""
+    workspace = copy_project(tmp_path / "project")
+    (workspace.folder / "tiny.yaml").write_text("corpus: demo\n")
     return workspace
 
 
@@ -71,47 +68,39 @@ class Watcher(threading.Thread):
                         self.cancelled = comment
 
 
-def test_slurm_gives_the_bytes_of_a_local_run_though_a_training_is_killed(trained, slurm):
-    profile = yaml.safe_load((trained.folder / PROFILE).read_text())
+def test_the_demo_gives_the_bytes_of_a_local_run_though_a_training_is_killed(results, workspace, slurm):
+    path = workspace.folder / PROFILE
+    profile = yaml.safe_load(path.read_text())
     profile["default-resources"]["slurm_partition"] = "main"
-    profile["set-resources"]["train_0_to_0"] = {"gpu": 1}
-    (trained.folder / PROFILE).write_text(yaml.safe_dump(profile))
+    profile["set-resources"]["train_0_to_1"] = {"gpu": 1}
+    # Snakemake's start takes longer than a small job of the demo: several share one.
+    profile["group-components"] = {"sound": 13, "faces": 14, "align": 14}
+    path.write_text(yaml.safe_dump(profile))
 
-    # The archive, all trainings, and what is made of one video and its trial are to be made again.
-    results = trained.folder / "results"
-    local = (trained.folder / SUBMISSION).read_bytes()
-    videos = sorted(path.stem for path in (trained.folder / "data/tiny/videos").rglob("*.mp4"))
-    video = next(video for video in videos if (results / f"dataset/{video}.h5").exists())
-    for place in ("runs", "submission"):
-        shutil.rmtree(results / place)
-    for path in [*results.glob(f"*/{video}.h5"), *(results / name for name in ("selection.json", "audit.csv", "dataset/index.json"))]:
-        path.unlink()
-
-    watcher = Watcher(results / "runs")
+    watcher = Watcher(workspace.folder / "results/runs")
     watcher.start()
-    done = trained.snakemake(*OPTIONS, "--", SUBMISSION, timeout=800)
+    done = workspace.snakemake(*OPTIONS, "--", "submission", timeout=1700)
     watcher.done.set()
     assert watcher.cancelled, "no training ran long enough to be cancelled"
     assert "Trying to restart job" in done.stdout
     model, emotion, fold = watcher.cancelled.split("_")[-3:]
-    assert "resumed after epoch" in (results / f"logs/train/{model}/{emotion}/fold{fold}/seed0to0.log").read_text()
+    assert "resumed after epoch" in (workspace.folder / f"results/logs/train/{model}/{emotion}/fold{fold}/seed0to1.log").read_text()
     groups = set(profile["groups"].values())
     assert {name for name in groups if f"group_{name}_" in done.stdout} == groups
     assert all(len(set(together)) == len(together) for together in watcher.devices), "two jobs on one device"
     assert max(map(len, watcher.devices)) == 2
-    assert (trained.folder / SUBMISSION).read_bytes() == local
+    assert (workspace.folder / SUBMISSION).read_bytes() == (results / "submission/submission.zip").read_bytes()
 
 
-def test_a_bad_video_does_not_stop_the_others_and_is_told_at_the_end(trained, slurm):
-    bad, good = sorted((trained.folder / "data/tiny/videos").rglob("*.mp4"))[:2]
-    sounds = trained.folder / "results/audio"
+def test_a_bad_video_does_not_stop_the_others_and_is_told_at_the_end(unstarted, tmp_path, slurm):
+    workspace = Workspace(tmp_path / "project")
+    shutil.copytree(unstarted.folder, workspace.folder)
+    bad, good = sorted((workspace.folder / "data/tiny/videos").rglob("*.mp4"))[:2]
+    sounds = [f"results/audio/{video.stem}.wav" for video in (bad, good)]
     bad.write_bytes(b"this is no video\n" * 40)
-    for video in (bad, good):
-        (sounds / f"{video.stem}.wav").unlink()
-        (sounds / f"{video.stem}.json").unlink()
-    done = trained.snakemake(*OPTIONS, "--retries", "0", "--", "wav", check=False, timeout=300)
+    done = workspace.snakemake(*OPTIONS, "--retries", "0", "--", *sounds, check=False, timeout=300)
     assert done.returncode != 0
-    assert (sounds / f"{good.stem}.wav").is_file() and not (sounds / f"{bad.stem}.wav").exists()
+    assert [(workspace.folder / sound).exists() for sound in sounds] == [False, True]
     summary = done.stdout[done.stdout.index("\nfailed: ") :]
-    assert f"wav_of_video (results/audio/{bad.stem}.wav" in summary and f"{bad.name}: " in summary, "what, and why"
+    assert f"wav_of_video ({sounds[0]}" in summary and f"{bad.name}: " in summary, "what, and why"
     assert good.stem not in summary and "--workflow-profile" in summary
