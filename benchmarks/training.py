@@ -22,11 +22,14 @@ from tests.training_data import write_dataset  # noqa: E402
 
 MEASURE = """
 import resource, sys, time
+from pathlib import Path
 from abaw_pipeline.__main__ import main
 began = time.perf_counter()
 status = main(sys.argv[1:])
 used = resource.getrusage(resource.RUSAGE_SELF)
-seconds, cpu, memory = time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+seconds, cpu = time.perf_counter() - began, used.ru_utime + used.ru_stime
+# Not ru_maxrss, which counts what the process that started this one had in memory.
+memory = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")) / 1024
 print(f"MEASURED {seconds:.1f} s, {cpu:.1f} CPU s, at most {memory:.0f} MB resident")
 sys.exit(status)
 """
