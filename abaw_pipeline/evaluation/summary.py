@@ -57,8 +57,11 @@ def failures(log: str) -> list[Failure]:
     for line in log.splitlines():
         failed, detail, finished = FAILED_RULE.match(line), JOB_DETAIL.match(line), FINISHED_JOB.match(line)
         if finished:
-            # A cluster job's own log, shown in this one, tells the same failure under another number.
-            mended = {(failure.rule, failure.output) for failure in found if failure.jobid == finished["jobid"]}
+            # A cluster job's own log, shown in this one, tells the same failure again, always as job 0: the larger number is the job's.
+            number = {
+                (failure.rule, failure.output): failure.jobid for failure in sorted(found, key=lambda failure: int(failure.jobid or 0))
+            }
+            mended = {what for what, jobid in number.items() if jobid == finished["jobid"]}
             found = [failure for failure in found if (failure.rule, failure.output) not in mended]
         if failed:
             current = Failure(failed["rule"])

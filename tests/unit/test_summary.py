@@ -46,6 +46,8 @@ def test_a_job_that_a_retry_mended_is_no_failure() -> None:
     inside_a_cluster_job = LOG.replace("jobid: 12", "jobid: 0")
     assert failures(inside_a_cluster_job + LOG + "Finished jobid: 12 (Rule: logmel_of_video)\n") == []
     assert len(failures(LOG + "Finished jobid: 120 (Rule: wav_of_video)\n")) == 1
+    for order in (inside_a_cluster_job + LOG, LOG + inside_a_cluster_job):
+        assert len(failures(order + "Finished jobid: 0 (Rule: wav_of_video)\n")) == 1, "another job, which is number 0 of this run"
 
 
 def test_a_failed_group_on_a_cluster_is_told_by_its_jobs(tmp_path: Path) -> None:
