@@ -1,7 +1,7 @@
 """A trial's face images as one array of small squares, frame by frame; black where there is no face.
 
 Image `%05d.jpg` of n shows frame n - 1. Pixels are to the last bit those that PIL gives (`convert("RGB")`, then `resize` with its
-default filter, bicubic), as in the authors' preparation. simplejpeg decodes to the same bits as PIL in half the time, both being
+default filter, bicubic), as in the authors' preparation. simplejpeg decodes to the same bits as PIL in 0.6 of the time, both being
 libjpeg-turbo; whatever it does not decode cleanly is left to PIL. JPEG's draft mode would be quicker still, but not equal.
 """
 
