@@ -8,23 +8,18 @@ Shapes: B windows, T rows of a window, S edge of a picture, L spectrogram rows, 
 
 from __future__ import annotations
 
-import os
-import resource
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from abaw_pipeline.errors import InputError
 from abaw_pipeline.store import LOGMEL_BANDS, LOGMEL_WINDOW, open_trial
+from abaw_pipeline.training.extents import OpenFiles, RowType, TrialArrays
 from abaw_pipeline.training.index import Trial
 from abaw_pipeline.training.vectors import Vectors
 from abaw_pipeline.training.windows import window_spans
@@ -34,9 +29,6 @@ HostBatch = dict[str, Tensor]
 frames (B,T,S,S,3) uint8; logmel (B,L,64) float16 and logmel_start (B,T); words (B,W+1,D) float16, of which row 0 is zero,
 and word (B,T) into it; label (B,T,2); and for each of these modalities has_<modality> (B). Instead of all this,
 <modality>_vectors (B,T,D) float32 for one that comes as vectors."""
-
-LINKED_FILES = 2
-"""Files held open per trial: its own, and the one that its frames are linked from."""
 
 
 @dataclass(frozen=True)
@@ -69,37 +61,11 @@ def runs(first: NDArray[np.integer[Any]], length: int) -> tuple[list[tuple[int, 
     return list(zip(begins.tolist(), ends.tolist(), strict=True)), (starts - gaps[stretch])[inverse]
 
 
-class TrialFile:
-    """An open trial: per-row arrays in memory (a few bytes a row), pictures, sound and words on disk."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = open_trial(path)
-        self.frame: NDArray[np.int64] = self._file["frame"][()]
-        self.logmel_start: NDArray[np.int32] = self._file["logmel_start"][()]
-        self.word: NDArray[np.int32] = self._file["word"][()]
-        self.label: NDArray[np.float32] | None = self._file["label"][()] if "label" in self._file else None
-        self._datasets: dict[str, h5py.Dataset] = {}
-
-    def dataset(self, name: str) -> h5py.Dataset:
-        """A dataset of the file, kept open."""
-        if name not in self._datasets:
-            try:
-                self._datasets[name] = self._file[name]
-            except KeyError as error:
-                raise InputError(f"{self._file.filename}: dataset {name!r} cannot be opened ({error}); is a linked file gone?") from None
-        return self._datasets[name]
-
-    def close(self) -> None:
-        """Close the file and what it links to."""
-        self._datasets.clear()
-        self._file.close()
-
-
 class WindowReader(Dataset[HostBatch]):
     """Reads batches of windows; `reader[[3, 17, 4]]` is the batch of these windows. Holds a bounded number of files open.
 
     `vectors` are the modalities that come as vectors; they are not among `modalities`.
-    Processes forked from one reader open their own files.
+    Raises InputError when a trial's file lacks something, or its pictures or words have another size than the others'.
     """
 
     def __init__(
@@ -115,110 +81,114 @@ class WindowReader(Dataset[HostBatch]):
         self.modalities, self.frame_size = tuple(modalities), frame_size
         self.vectors = dict(vectors or {})
         self.bert_dim = max((trial.bert_dim for trial in trials), default=0)
-        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._most_open = max(8, min(512, allowed // 2) // LINKED_FILES)
-        self._open: OrderedDict[int, TrialFile] = OrderedDict()
-        self._process = os.getpid()
+        self.open_files = OpenFiles()
+        self._arrays = {number: self._find_arrays(self.trials[number]) for number in sorted({window.trial for window in windows})}
+
+    def _find_arrays(self, trial: Trial) -> TrialArrays:
+        """Where what is read of a trial lies."""
+        per_row, size = (), self.frame_size
+        wanted: dict[str, RowType] = {"frame": (np.int64, per_row)} if self.vectors else {}
+        if "video" in self.modalities and trial.has_video:
+            wanted |= {"frame": (np.int64, per_row), "frames": (np.uint8, (size, size, 3))}
+        if "logmel" in self.modalities and trial.has_logmel:
+            wanted |= {"logmel_start": (np.int32, per_row), "logmel": (np.float16, (LOGMEL_BANDS,))}
+        if "bert" in self.modalities and trial.has_bert:
+            wanted |= {"word": (np.int32, per_row), "words": (np.float16, (self.bert_dim,))}
+        return TrialArrays(trial.path, wanted, where_given={"label": (np.float32, (2,))})
 
     def __len__(self) -> int:
         return len(self.windows)
 
-    def trial_file(self, number: int) -> TrialFile:
-        """The open file of a trial, opened if need be; the one unused for longest is closed when there are too many."""
-        if self._process != os.getpid():
-            self._open, self._process = OrderedDict(), os.getpid()
-        found = self._open.get(number)
-        if found is None:
-            found = self._open[number] = TrialFile(self.trials[number].path)
-            if len(self._open) > self._most_open:
-                self._open.popitem(last=False)[1].close()
-        self._open.move_to_end(number)
-        return found
-
     def __getitem__(self, numbers: Sequence[int]) -> HostBatch:
         chosen = [self.windows[number] for number in numbers]
-        files = [self.trial_file(window.trial) for window in chosen]
         batch: HostBatch = {
             "window": torch.tensor(numbers, dtype=torch.int64),
             "rows": torch.tensor([window.stop - window.start for window in chosen]),
-            "label": self._labels(chosen, files),
+            "label": self._labels(chosen),
         }
         for modality in self.modalities:
             batch[f"has_{modality}"] = torch.tensor([getattr(self.trials[window.trial], f"has_{modality}") for window in chosen])
         if "video" in self.modalities:
-            batch["frames"] = self._frames(chosen, files)
+            batch["frames"] = self._frames(chosen)
         if "logmel" in self.modalities:
-            batch |= self._logmel(chosen, files)
+            batch |= self._logmel(chosen)
         if "bert" in self.modalities:
-            batch |= self._words(chosen, files)
+            batch |= self._words(chosen)
         for modality, vectors in self.vectors.items():
-            batch[f"{modality}_vectors"] = self._vectors(vectors, chosen, files)
+            batch[f"{modality}_vectors"] = self._vectors(vectors, chosen)
         return batch
 
-    def _labels(self, windows: Sequence[Window], files: Sequence[TrialFile]) -> Tensor:
+    def _rows(self, name: str, window: Window) -> NDArray[Any]:
+        """A window's part of an array with one entry per row."""
+        return self._arrays[window.trial].rows(name, window.start, window.stop, self.open_files)
+
+    def _read(self, name: str, window: Window, stretches: Sequence[tuple[int, int]], target: NDArray[Any]) -> None:
+        """Stretches of an array of a window's trial, one after the other, into the front of `target`."""
+        self._arrays[window.trial].read(name, stretches, target, self.open_files)
+
+    def _labels(self, windows: Sequence[Window]) -> Tensor:
         labels = np.zeros((len(windows), self.length, 2), dtype=np.float32)
-        for place, (window, file) in enumerate(zip(windows, files, strict=True)):
-            if file.label is not None:
-                labels[place, : window.stop - window.start] = file.label[window.start : window.stop]
+        for place, window in enumerate(windows):
+            if "label" in self._arrays[window.trial]:
+                self._read("label", window, [(window.start, window.stop)], labels[place])
         return torch.from_numpy(labels)
 
-    def _frames(self, windows: Sequence[Window], files: Sequence[TrialFile]) -> Tensor:
+    def _frames(self, windows: Sequence[Window]) -> Tensor:
         size = self.frame_size
         frames = np.empty((len(windows), self.length, size, size, 3), dtype=np.uint8)
-        for place, (window, file) in enumerate(zip(windows, files, strict=True)):
+        for place, window in enumerate(windows):
             filled = 0
             if self.trials[window.trial].has_video:
-                stored = file.dataset("frames")
-                if stored.shape[1:] != (size, size, 3):
-                    raise InputError(f"{self.trials[window.trial].path}: pictures are {stored.shape[1:]}, others ({size}, {size}, 3)")
-                shown = file.frame[window.start : window.stop]
+                shown = self._rows("frame", window)
                 stretches, places = runs(shown, 1)
                 filled = len(shown)
                 covered = sum(end - begin for begin, end in stretches)
                 in_order = covered == filled and bool((places == np.arange(filled)).all())
                 target = frames[place] if in_order else np.empty((covered, size, size, 3), dtype=np.uint8)
-                _read(stored, stretches, target)
+                self._read("frames", window, stretches, target)
                 if not in_order:  # a picture shown by several rows
                     frames[place, :filled] = target[places]
             frames[place, filled:] = 0
         return torch.from_numpy(frames)
 
-    def _logmel(self, windows: Sequence[Window], files: Sequence[TrialFile]) -> HostBatch:
+    def _logmel(self, windows: Sequence[Window]) -> HostBatch:
         starts = np.zeros((len(windows), self.length), dtype=np.int64)
         plans = []
-        for place, (window, file) in enumerate(zip(windows, files, strict=True)):
+        for place, window in enumerate(windows):
             plan: list[tuple[int, int]] = []
             if self.trials[window.trial].has_logmel:
-                plan, places = runs(file.logmel_start[window.start : window.stop], LOGMEL_WINDOW)
+                plan, places = runs(self._rows("logmel_start", window), LOGMEL_WINDOW)
                 starts[place, : len(places)] = places
             plans.append(plan)
         longest = max(LOGMEL_WINDOW, *(sum(end - begin for begin, end in plan) for plan in plans))
         logmel = np.zeros((len(windows), longest, LOGMEL_BANDS), dtype=np.float16)
-        for place, (plan, file) in enumerate(zip(plans, files, strict=True)):
+        for place, (plan, window) in enumerate(zip(plans, windows, strict=True)):
             if plan:
-                _read(file.dataset("logmel"), plan, logmel[place])
+                self._read("logmel", window, plan, logmel[place])
         return {"logmel": torch.from_numpy(logmel), "logmel_start": torch.from_numpy(starts)}
 
-    def _words(self, windows: Sequence[Window], files: Sequence[TrialFile]) -> HostBatch:
+    def _words(self, windows: Sequence[Window]) -> HostBatch:
         index = np.zeros((len(windows), self.length), dtype=np.int64)
         plans = []
-        for place, (window, file) in enumerate(zip(windows, files, strict=True)):
-            word = file.word[window.start : window.stop]
-            said = word >= 0
-            plan, places = runs(word[said], 1)
-            index[place, np.flatnonzero(said)] = places + 1
+        for place, window in enumerate(windows):
+            plan: list[tuple[int, int]] = []
+            if self.trials[window.trial].has_bert:
+                word = self._rows("word", window)
+                said = word >= 0
+                plan, places = runs(word[said], 1)
+                index[place, np.flatnonzero(said)] = places + 1
             plans.append(plan)
         most = max(sum(end - begin for begin, end in plan) for plan in plans)
         words = np.zeros((len(windows), most + 1, self.bert_dim), dtype=np.float16)
-        for place, (plan, file) in enumerate(zip(plans, files, strict=True)):
+        for place, (plan, window) in enumerate(zip(plans, windows, strict=True)):
             if plan:
-                _read(file.dataset("words"), plan, words[place, 1:])
+                self._read("words", window, plan, words[place, 1:])
         return {"words": torch.from_numpy(words), "word": torch.from_numpy(index)}
 
-    def _vectors(self, vectors: Vectors, windows: Sequence[Window], files: Sequence[TrialFile]) -> Tensor:
+    def _vectors(self, vectors: Vectors, windows: Sequence[Window]) -> Tensor:
         rows = np.zeros((len(windows), self.length, vectors.dim), dtype=np.float32)
-        for place, (window, file) in enumerate(zip(windows, files, strict=True)):
-            rows[place, : window.stop - window.start] = vectors.read(self.trials[window.trial], file.frame[window.start : window.stop])
+        for place, window in enumerate(windows):
+            rows[place, : window.stop - window.start] = vectors.read(self.trials[window.trial], self._rows("frame", window))
         return torch.from_numpy(rows)
 
     def labels(self) -> NDArray[np.float32]:
@@ -234,14 +204,6 @@ class WindowReader(Dataset[HostBatch]):
             if name not in file:
                 return np.full((self.trials[number].rows, 2), np.nan, dtype=np.float32)
             return np.asarray(file[name][()])
-
-
-def _read(stored: h5py.Dataset, stretches: Sequence[tuple[int, int]], target: NDArray[Any]) -> None:
-    """Read stretches of rows one after the other into the front of `target`."""
-    place = 0
-    for begin, end in stretches:
-        stored.read_direct(target, np.s_[begin:end], np.s_[place : place + end - begin])
-        place += end - begin
 
 
 class WindowLoader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -39,9 +40,22 @@ def expected(reader: WindowReader, number: int) -> dict[str, np.ndarray]:
         }
 
 
+def store_anew(path: Path, name: str, **how: Any) -> None:
+    """Store a dataset in another way: chunked, compressed, as another type, or not at all yet."""
+    with h5py.File(path, "r+") as file:
+        values = file[name][()]
+        del file[name]
+        file.create_dataset(name, data=values, **how)
+
+
 @pytest.mark.parametrize("options", [{}, {"gap": 31}, {"linked": True}])
-def test_every_window_holds_its_rows(tmp_path: Path, options: dict) -> None:
-    reader = reader_of(write_dataset(tmp_path, **options))
+@pytest.mark.parametrize("stored", [{}, {"chunks": True}, {"compression": "gzip"}, {"dtype": ">f8"}], ids=str)
+def test_every_window_holds_its_rows(tmp_path: Path, options: dict, stored: dict) -> None:
+    index = write_dataset(tmp_path, **options)
+    for path in tmp_path.glob("trial?.h5") if stored else ():
+        for name in ("label", "logmel", "words", *(("frames",) if not options.get("linked") else ())):
+            store_anew(path, name, **stored)
+    reader = reader_of(index)
     numbers = list(range(len(reader)))[::-1]
     batch = reader[numbers]
     for place, number in enumerate(numbers):
@@ -113,19 +127,18 @@ def test_loading_leaves_torchs_random_numbers_alone(tmp_path: Path) -> None:
 
 def test_few_files_stay_open(tmp_path: Path) -> None:
     reader = reader_of(write_dataset(tmp_path, lengths=(30,) * 30))
-    reader._most_open = 4
+    reader.open_files.most = 4
     for number in range(len(reader)):
         reader[[number]]
-        assert len(reader._open) <= 4
+        assert len(reader.open_files) <= 4
     truth = expected(reader, 0)
     np.testing.assert_array_equal(reader[[0]]["frames"][0], truth["frames"])
 
 
 def test_pictures_of_two_sizes_are_refused(tmp_path: Path) -> None:
-    reader = reader_of(write_dataset(tmp_path))
-    reader.frame_size = 10
-    with pytest.raises(InputError, match="pictures are"):
-        reader[[0]]
+    trials = read_fold(write_dataset(tmp_path), 0)[0].train
+    with pytest.raises(InputError, match=r"trial0.h5: a row of frames has shape \(12, 12, 3\), not \(10, 10, 3\) as in other trials"):
+        WindowReader(trials, partition_windows(trials, LENGTH, 15), LENGTH, ALL, 10)
 
 
 @given(st.lists(st.integers(0, 400), max_size=40), st.integers(1, 96))
