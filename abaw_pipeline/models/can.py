@@ -33,10 +33,11 @@ class ChannelAttentionFusion(nn.Module):
         self.activation = nn.LeakyReLU()
         self.regressor = nn.Linear(mixed, targets)
 
-    def forward(self, encoded: Mapping[str, Tensor], present_BTM: Tensor | None, mask_BT: Tensor | None) -> Tensor:
+    def forward(self, encoded: Mapping[str, Tensor], present_BTM: Tensor | None, places_N: Tensor | None) -> Tensor:
         """`encoded`: (B, T, C) per modality; `present_BTM`: whether the row has it, None if all have all. Gives (B, T, targets).
 
-        Channels of an absent modality are zero and get no attention. `mask_BT` keeps padding out of the batch statistics.
+        Channels of an absent modality are zero and get no attention. `places_N`: the rows that are no
+        padding, which alone enter the batch statistics; None for all.
         """
         x_BTC = torch.cat([self.project[name](x_BTC) for name, x_BTC in encoded.items()], dim=-1)
         if present_BTM is None:
@@ -47,9 +48,9 @@ class ChannelAttentionFusion(nn.Module):
             scores_BTC = self.attention(x_BTC)
             x_BTC = x_BTC * scores_BTC.masked_fill(~present_BTC, torch.finfo(scores_BTC.dtype).min).softmax(dim=-1)
         x_BTC = self.hidden(x_BTC)
-        if mask_BT is None:
+        if places_N is None:
             x_BTC = self.norm(x_BTC.transpose(1, 2)).transpose(1, 2)
         else:
-            x_BTC = on_real_rows(self.norm, x_BTC, mask_BT, x_BTC.shape[-1])
+            x_BTC = on_real_rows(self.norm, x_BTC, places_N, x_BTC.shape[-1])
         out: Tensor = self.regressor(self.activation(x_BTC))
         return out

@@ -29,10 +29,10 @@ class LeaderFollowerFusion(nn.Module):
         self.norm = nn.LayerNorm(mixed)
         self.regressor = nn.Linear(widths[self.leader] + mixed, targets)
 
-    def forward(self, encoded: Mapping[str, Tensor], present_BTM: Tensor | None, mask_BT: Tensor | None) -> Tensor:
+    def forward(self, encoded: Mapping[str, Tensor], present_BTM: Tensor | None, places_N: Tensor | None) -> Tensor:
         """`encoded`: (B, T, C) per modality; `present_BTM`: whether the row has it, None if all have all. Gives (B, T, targets).
 
-        An absent modality is attended to by none and gives zeros itself. `mask_BT` is not needed: nothing here looks across rows.
+        An absent modality is attended to by none and gives zeros itself. `places_N` is not needed: nothing here looks across rows.
         """
         leader_BTC = encoded[self.leader]
         batch, rows, _ = leader_BTC.shape

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from abaw_pipeline.models.rows import places_of
 from abaw_pipeline.store import LOGMEL_WINDOW
 from abaw_pipeline.training.index import Scaling
 from abaw_pipeline.training.loader import HostBatch
@@ -53,20 +54,23 @@ class Assembly:
     def batch(self, host: HostBatch, crops: NDArray[np.int64]) -> dict[str, Tensor]:
         """The network's batch. `crops` (windows, 3) holds top, left and flip by window number.
 
-        Padding is zeros (black pictures). A mask is left out where it would be true everywhere, so that nothing waits
-        for the device to find that out.
+        Padding is zeros (black pictures). A mask is left out where it would be true everywhere, and beside each stands where
+        it is true: nothing waits for the device to find out.
         """
         length = host["label"].shape[1]
         batch: dict[str, Tensor] = {}
         real_BT = None
         if bool((host["rows"] < length).any()):
-            real_BT = (torch.arange(length) < host["rows"][:, None]).to(self.device, non_blocking=True)
-        if self.masked and real_BT is not None:
-            batch["mask"] = real_BT
+            real_BT = torch.arange(length) < host["rows"][:, None]
+            if self.masked:
+                batch |= self._mask("", real_BT, real_BT)
         for modality in self.modalities:
             present_B = host[f"has_{modality}"]
             if self.masked and not bool(present_B.all()):
-                batch[f"{modality}_mask"] = present_B[:, None].expand(-1, length).to(self.device, non_blocking=True)
+                present_BT = present_B[:, None].expand(-1, length)
+                batch |= self._mask(f"{modality}_", present_BT, present_BT if real_BT is None else present_BT & real_BT)
+        if real_BT is not None:
+            real_BT = real_BT.to(self.device, non_blocking=True)
         if "video" in self.modalities:
             frames = host["frames"].to(self.device, non_blocking=True)
             batch["video"] = crop_and_scale(frames, crops[host["window"].numpy()], self.crop)
@@ -80,6 +84,13 @@ class Assembly:
         for modality in self.vectors:
             batch[modality] = host[f"{modality}_vectors"].to(self.device, non_blocking=True)
         return batch
+
+    def _mask(self, prefix: str, mask_BT: Tensor, real_BT: Tensor) -> dict[str, Tensor]:
+        """A mask and the places of real rows, found on the host and sent to the device."""
+        return {
+            f"{prefix}mask": mask_BT.to(self.device, non_blocking=True),
+            f"{prefix}places": places_of(real_BT).to(self.device, non_blocking=True),
+        }
 
 
 def absent_rows(real_BT: Tensor | None, present_B: Tensor) -> Tensor | None:
