@@ -1,8 +1,8 @@
-"""Resume state of an instance: two generations, each whole or not there, each with its own checksum and stamp.
+"""Resume state of an instance: its last two epochs, each in a file that is whole or not there, with its own checksum and stamp.
 
-A file is 32 bytes of SHA-256 over the rest, then what `torch.save` wrote. The newest generation is written aside, the
-one before is kept under a second name, so a kill at any moment leaves at least one that loads; a file that was cut
-short or damaged afterwards is told by its checksum.
+A file is 32 bytes of SHA-256 over the rest, then what `torch.save` wrote. An epoch is written aside and renamed before the one
+before the last goes, so a kill at any moment leaves at least one that loads; a file that was cut short or damaged afterwards
+is told by its checksum.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 
 from abaw_pipeline.atomic import whole_file
 
-LATEST, BEFORE = "latest.checkpoint", "before.checkpoint"
+FILES = "epoch*.checkpoint"
 DIGEST = hashlib.sha256().digest_size
 
 
@@ -29,28 +28,32 @@ def stamp(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def save(folder: Path, state: Mapping[str, Any], stamp: str) -> None:
-    """Make `state` (tensors, numbers, text, lists, dicts) the latest generation in `folder`."""
+def path_of(folder: Path, epoch: int) -> Path:
+    """The file that holds the state after `epoch` epochs."""
+    return folder / f"epoch{epoch:05d}.checkpoint"
+
+
+def save(folder: Path, epoch: int, state: Mapping[str, Any], stamp: str) -> None:
+    """Write `state` (tensors, numbers, text, lists, dicts), reached after `epoch` epochs; only this one and the one before are kept."""
     buffer = io.BytesIO()
     torch.save({"stamp": stamp, "state": dict(state)}, buffer)
     content = buffer.getbuffer()
-    with whole_file(folder / LATEST) as aside:
-        with aside.open("wb") as file:
-            file.write(hashlib.sha256(content).digest())
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # Between these two renames only the generation before is there, under its own name: still one that loads.
-        if (folder / LATEST).exists():
-            (folder / LATEST).replace(folder / BEFORE)
+    with whole_file(path_of(folder, epoch)) as aside, aside.open("wb") as file:
+        file.write(hashlib.sha256(content).digest())
+        file.write(content)
+    for path in folder.glob(FILES):
+        if path not in (path_of(folder, epoch), path_of(folder, epoch - 1)):
+            path.unlink()
 
 
-def load(folder: Path, stamp: str, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
-    """The latest generation that is whole and carries `stamp`, None when there is none; and remarks for the log."""
+def load(folder: Path, stamp: str, device: torch.device, latest: int | None = None) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest state that is whole and carries `stamp`, None when there is none; and remarks for the log.
+
+    `latest`: of no later epoch than this.
+    """
     remarks = []
-    for name in (LATEST, BEFORE):
-        path = folder / name
-        if not path.exists():
+    for path in sorted(folder.glob(FILES), reverse=True):
+        if latest is not None and path > path_of(folder, latest):
             continue
         content = path.read_bytes()
         if len(content) < DIGEST or hashlib.sha256(memoryview(content)[DIGEST:]).digest() != content[:DIGEST]:

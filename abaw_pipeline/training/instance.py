@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,15 +65,14 @@ class Instance:
             "history": self.history,
             "epoch_seconds": self.epoch_seconds,
         }
-        checkpoint.save(self.folder / RESUME, state, self.stamp)
+        checkpoint.save(self.folder / RESUME, self.schedule.epoch, state, self.stamp)
 
-    def resume(self, weight_decay: float) -> list[str]:
-        """Go on from the resume state, if there is one with this stamp; gives remarks for the log."""
-        checkpoint.remove_unfinished(self.folder)
-        device = next(self.model.parameters()).device
-        state, remarks = checkpoint.load(self.folder / RESUME, self.stamp, device)
-        if state is None:
-            return remarks
+    def saved(self, latest: int | None = None) -> tuple[dict[str, Any] | None, list[str]]:
+        """The newest resume state of this run, of no later epoch than `latest`; None when there is none. And remarks for the log."""
+        return checkpoint.load(self.folder / RESUME, self.stamp, next(self.model.parameters()).device, latest)
+
+    def go_on_from(self, state: dict[str, Any], weight_decay: float) -> None:
+        """Be as when `state` was saved."""
         self.schedule = FineTuningSchedule.from_dict(state["schedule"])
         self.history, self.epoch_seconds = state["history"], state["epoch_seconds"]
         self.best = state["best"]
@@ -83,12 +82,44 @@ class Instance:
         self.optimizer = Adam(self.model.parameters(), weight_decay)
         self.optimizer.load_state_dict(state["optimizer"])
         self.random_state = {name: tensor.cpu() for name, tensor in state["random_state"].items()}
-        return [*remarks, f"seed {self.seed}: resumed after epoch {self.schedule.epoch - 1}"]
 
     def release(self, group: int, weight_decay: float) -> None:
         """Make group number `group` (from 1) trainable, under a new optimizer."""
         release(self.model, release_groups(self.model)[group - 1])
         self.optimizer = Adam(self.model.parameters(), weight_decay)
+
+
+def resume(instances: Sequence[Instance], weight_decay: float) -> list[str]:
+    """Let instances that were just made go on from their resume states; gives remarks for the log.
+
+    Those that were side by side go on side by side, from the last epoch that all of them have: one that was saved last before
+    a kill is an epoch ahead of the others, and going on alone it would end with other bytes where a trunk is shared.
+    """
+    remarks: list[str] = []
+    reached: list[FineTuningSchedule] = []
+    for instance in instances:
+        checkpoint.remove_unfinished(instance.folder)
+        state, said = instance.saved()
+        remarks += said
+        reached.append(instance.schedule if state is None else FineTuningSchedule.from_dict(state["schedule"]))
+    for instance, schedule in zip(instances, reached, strict=True):
+        others = zip(instances, reached, strict=True)
+        latest = min((its.epoch for other, its in others if other.data_seed == instance.data_seed and not its.finished), default=None)
+        if schedule.epoch == 0:
+            continue
+        if latest == 0:
+            remarks.append(f"seed {instance.seed}: starting anew with the others")
+            continue
+        state, _ = instance.saved(latest)
+        if state is None:
+            state, _ = instance.saved()
+            remarks.append(
+                f"seed {instance.seed}: cannot go back to where others are, so its last digits may differ from an unbroken run's"
+            )
+        assert state is not None
+        instance.go_on_from(state, weight_decay)
+        remarks.append(f"seed {instance.seed}: resumed after epoch {instance.schedule.epoch - 1}")
+    return remarks
 
 
 def new_instance(

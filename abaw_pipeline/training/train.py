@@ -38,7 +38,7 @@ from abaw_pipeline.training import checkpoint, loop, outputs
 from abaw_pipeline.training.augment import Assembly
 from abaw_pipeline.training.devices import own_device
 from abaw_pipeline.training.index import Fold, Scaling, partition_scalings, read_fold
-from abaw_pipeline.training.instance import RESUME, Instance, new_instance
+from abaw_pipeline.training.instance import RESUME, Instance, new_instance, resume
 from abaw_pipeline.training.loader import WindowLoader, WindowReader, frame_size, partition_windows
 from abaw_pipeline.training.vectors import Vectors, file_states, find_vectors
 
@@ -124,7 +124,7 @@ def train(
         "frozen_batchnorm": fidelity.frozen_batchnorm,
     }
     say(f"{args.model} {args.emotion} fold {args.fold}, seeds {args.seeds}: {describe(fold, partitions)}; {device}, {precision}")
-    instances, events = [], {}
+    instances = []
     for seed in args.seeds:
         instance = new_instance(
             seed=seed,
@@ -137,10 +137,10 @@ def train(
             weight_decay=training.weight_decay,
             schedule=schedule_settings(training, fidelity),
         )
-        for remark in instance.resume(training.weight_decay):
-            say(remark)
         instances.append(instance)
-        events[seed] = outputs.Events(instance.folder / "tensorboard", instance.history)
+    for remark in resume(instances, training.weight_decay):
+        say(remark)
+    events = {instance.seed: outputs.Events(instance.folder / "tensorboard", instance.history) for instance in instances}
     warnings = find_warnings(fold, model, training, len(partitions["train"].reader), instances[0].model)
     for warning in warnings:
         say(f"warning: {warning}")

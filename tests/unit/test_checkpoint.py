@@ -1,4 +1,4 @@
-"""Resume state: the newest whole generation wins, damage and foreign stamps are noticed."""
+"""Resume state: the newest whole epoch wins, damage and foreign stamps are noticed."""
 
 from __future__ import annotations
 
@@ -15,26 +15,37 @@ STAMP = checkpoint.stamp({"settings": {"b": 1, "a": [2]}})
 
 def write(folder: Path, *epochs: int) -> None:
     for epoch in epochs:
-        checkpoint.save(folder, {"epoch": epoch, "weights": {"w": torch.full((3,), float(epoch))}}, STAMP)
+        checkpoint.save(folder, epoch, {"epoch": epoch, "weights": {"w": torch.full((3,), float(epoch))}}, STAMP)
 
 
 def test_nothing_there_is_no_checkpoint(tmp_path: Path) -> None:
     assert checkpoint.load(tmp_path, STAMP, CPU) == (None, [])
 
 
-def test_the_latest_generation_comes_back(tmp_path: Path) -> None:
+def test_the_newest_epoch_comes_back_and_two_are_kept(tmp_path: Path) -> None:
     write(tmp_path, 1, 2, 3)
     state, remarks = checkpoint.load(tmp_path, STAMP, CPU)
     assert state["epoch"] == 3
     assert torch.equal(state["weights"]["w"], torch.full((3,), 3.0))
     assert remarks == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint.BEFORE, checkpoint.LATEST]
+    assert sorted(tmp_path.iterdir()) == [checkpoint.path_of(tmp_path, 2), checkpoint.path_of(tmp_path, 3)]
+
+
+def test_the_epoch_before_can_be_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, 8, 9, 10)
+    assert checkpoint.load(tmp_path, STAMP, CPU, latest=9)[0]["epoch"] == 9
+    assert checkpoint.load(tmp_path, STAMP, CPU, latest=8) == (None, [])
+
+
+def test_what_a_run_begun_anew_writes_replaces_later_epochs(tmp_path: Path) -> None:
+    write(tmp_path, 40, 41, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch00001.checkpoint"]
 
 
 @pytest.mark.parametrize("kept", [0, 10, 40, 200, -1])
 def test_a_truncated_latest_falls_back_to_the_one_before(tmp_path: Path, kept: int) -> None:
     write(tmp_path, 1, 2)
-    latest = tmp_path / checkpoint.LATEST
+    latest = checkpoint.path_of(tmp_path, 2)
     latest.write_bytes(latest.read_bytes()[:kept])
     state, remarks = checkpoint.load(tmp_path, STAMP, CPU)
     assert state["epoch"] == 1
@@ -43,7 +54,7 @@ def test_a_truncated_latest_falls_back_to_the_one_before(tmp_path: Path, kept: i
 
 def test_one_flipped_bit_is_noticed(tmp_path: Path) -> None:
     write(tmp_path, 1)
-    latest = tmp_path / checkpoint.LATEST
+    latest = checkpoint.path_of(tmp_path, 1)
     content = bytearray(latest.read_bytes())
     content[len(content) // 2] ^= 1
     latest.write_bytes(content)
@@ -52,10 +63,12 @@ def test_one_flipped_bit_is_noticed(tmp_path: Path) -> None:
     assert "damaged" in remarks[0]
 
 
-def test_only_the_generation_before_is_there_when_killed_between_the_renames(tmp_path: Path) -> None:
-    write(tmp_path, 1, 2)
-    (tmp_path / checkpoint.LATEST).unlink()
-    assert checkpoint.load(tmp_path, STAMP, CPU)[0]["epoch"] == 1
+def test_what_a_killed_process_was_writing_is_not_taken_for_a_state(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    (tmp_path / ".epoch00002.checkpoint.1234.part.checkpoint").write_bytes(checkpoint.path_of(tmp_path, 1).read_bytes()[:100])
+    assert checkpoint.load(tmp_path, STAMP, CPU)[1] == []
+    checkpoint.remove_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch00001.checkpoint"]
 
 
 def test_another_stamp_starts_anew_and_says_so(tmp_path: Path) -> None:

@@ -159,16 +159,19 @@ def break_off(monkeypatch: pytest.MonkeyPatch, after: int, *arguments: Any, **op
             run(*arguments, **options)
 
 
-@pytest.mark.parametrize("after", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [(1, "seed 0: starting anew with the others"), (2, "seed 1: resumed after epoch 0"), (5, "seed 0: resumed after epoch 1")],
+)
 def test_an_interrupted_run_ends_with_the_same_bytes(
-    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], after: int
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], after: int, said: str
 ) -> None:
     chosen = settings(("video", "bert"))
     run(index, tmp_path / "whole", chosen, seeds=(0, 1))
     break_off(monkeypatch, after, index, tmp_path / "broken", chosen, seeds=(0, 1))
     capsys.readouterr()
     run(index, tmp_path / "broken", chosen, seeds=(0, 1))
-    assert "resumed after epoch" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
     for seed in (0, 1):
         assert contents(tmp_path / f"broken/seed{seed}") == contents(tmp_path / f"whole/seed{seed}")
         assert not (tmp_path / f"broken/seed{seed}" / RESUME).exists()
@@ -192,7 +195,7 @@ def test_a_truncated_checkpoint_falls_back_and_ends_with_the_same_bytes(
     chosen = settings()
     run(index, tmp_path / "whole", chosen)
     stop_after_training(monkeypatch, index, tmp_path / "broken", chosen)
-    latest = tmp_path / "broken/seed0" / RESUME / checkpoint.LATEST
+    latest = checkpoint.path_of(tmp_path / "broken/seed0" / RESUME, epoch=3)
     latest.write_bytes(latest.read_bytes()[:1000])
     run(index, tmp_path / "broken", chosen)
     said = capsys.readouterr().err

@@ -63,7 +63,7 @@ class Watcher(threading.Thread):
                 job, comment = line.split()
                 if "train_" in comment and not self.cancelled:
                     model, emotion, fold = comment.split("_")[-3:]
-                    if (self.runs / model / emotion / f"fold{fold}/seed0/resume/latest.checkpoint").is_file():
+                    if any((self.runs / model / emotion / f"fold{fold}").glob("seed0/resume/*.checkpoint")):
                         told("scancel", job)
                         self.cancelled = comment
 
