@@ -20,6 +20,7 @@ class Progress:
         self.what, self.total, self.unit = what, total, unit
         self.stream = stream or sys.stderr
         self.done = 0.0
+        self._note = ""
         self._began = self._said = time.monotonic()
         self._bar = tqdm(total=total, desc=what, unit=unit, file=self.stream) if self.stream.isatty() else None
 
@@ -33,20 +34,28 @@ class Progress:
             self._say()
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """Count `amount` more; `note` stands beside the bar."""
+        """Count `amount` more; `note` stands beside the bar until there is another."""
         self.done += amount
+        if note:
+            self._note = note
         if self._bar is not None:
             if note:
                 self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(amount)
         elif time.monotonic() - self._said > LINE_EVERY_SECONDS:
-            self._say(note)
+            self._say()
 
-    def _say(self, note: str = "") -> None:
+    def expect(self, total: float) -> None:
+        """Correct `total`: less is to be done, or more."""
+        self.total = total
+        if self._bar is not None:
+            self._bar.total = total
+
+    def _say(self) -> None:
         self._said = time.monotonic()
         rate = self.done / max(self._said - self._began, 1e-9)
         left = f", {(self.total - self.done) / rate:.0f} s left" if 0 < self.done < self.total else ""
-        extra = f" ({note})" if note else ""
+        extra = f" ({self._note})" if self._note else ""
         print(
             f"{self.what}: {self.done:.6g}/{self.total:.6g} {self.unit}, {rate:.3g} {self.unit}/s{left}{extra}",
             file=self.stream,

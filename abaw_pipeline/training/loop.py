@@ -1,10 +1,14 @@
 """The training loop: per epoch train, validate, log, decide, checkpoint, for instances that see the same windows.
 
-Shapes: B windows, T rows, C targets.
+Losses and predictions go into tensors that are made before the first step. What a step makes it frees: anything small that
+outlived it would lie between what it frees, and memory would grow with the number of steps.
+
+Shapes: I instances, S steps, W windows, B windows of a batch, T rows, C targets.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -26,8 +30,6 @@ from abaw_pipeline.training.loader import WindowLoader, WindowReader
 from abaw_pipeline.training.loss import ccc_loss
 from abaw_pipeline.training.windows import RowAverage
 
-EVALUATION_BATCH = 2
-"""Validation and test batches are this many times larger than training batches: they keep nothing for a backward pass."""
 CHECK_EVERY = 50
 """Steps between looks at the losses on a GPU, each of which waits for it."""
 
@@ -64,9 +66,19 @@ class Job:
     device: torch.device
 
     @cached_property
+    def train_labels(self) -> NDArray[np.float32]:
+        """(rows, C) of the training trials, one after the other."""
+        return self.train.reader.labels()[:, self.columns]
+
+    @cached_property
     def validation_labels(self) -> NDArray[np.float32]:
         """(rows, C) of the validation trials, one after the other."""
         return self.validation.reader.labels()[:, self.columns]
+
+    @property
+    def windows(self) -> int:
+        """How many an instance goes through in an epoch."""
+        return len(self.train.reader) + len(self.validation.reader)
 
 
 def train(instances: Sequence[Instance], job: Job, record: Callable[[Instance], None], name: str) -> None:
@@ -75,38 +87,39 @@ def train(instances: Sequence[Instance], job: Job, record: Callable[[Instance], 
     `record` is called for each instance after each of its epochs, before its resume state is written.
     """
     left = sum(instance.schedule.epochs - instance.schedule.epoch for instance in instances if not instance.schedule.finished)
-    with Progress(name, left, "epochs") as progress:
+    with Progress(name, left * job.windows, "windows") as progress:
         while live := [instance for instance in instances if not instance.schedule.finished]:
             first = min((instance.schedule.epoch, instance.data_seed) for instance in live)
             together = [instance for instance in live if (instance.schedule.epoch, instance.data_seed) == first]
             began = time.monotonic()
-            run_epoch(together, job)
+            run_epoch(together, job, progress)
             seconds = (time.monotonic() - began) / len(together)
             for instance in together:
                 instance.epoch_seconds.append(seconds)
                 record(instance)
                 instance.save()
                 if instance.schedule.finished:
-                    progress.total -= instance.schedule.epochs - instance.schedule.epoch
-                progress.advance(1, f"CCC {instance.schedule.state.best:.3f}")
+                    progress.expect(progress.total - (instance.schedule.epochs - instance.schedule.epoch) * job.windows)
 
 
-def run_epoch(instances: Sequence[Instance], job: Job) -> None:
+def run_epoch(instances: Sequence[Instance], job: Job, progress: Progress) -> None:
     """One epoch of instances that stand at the same one: train, validate, decide; adds a line to each one's history."""
     epoch, data_seed = instances[0].schedule.epoch, instances[0].data_seed
     order = epoch_order(data_seed, epoch, len(job.train.reader), job.batch_size)
     crops = epoch_crops(data_seed, epoch, len(job.train.reader), job.margin)
-    trained = train_epoch(instances, job, order, crops)
-    validated = predict(instances, job, job.validation)
+    best = max(instance.schedule.state.best for instance in instances)
+    progress.advance(0, f"epoch {epoch + 1}" + (f", best CCC {best:.3f}" if best > -math.inf else ""))
+    losses, trained = train_epoch(instances, job, order, crops, progress)
+    validated = predict(instances, job, job.validation, progress)
 
-    for instance, (loss, train_ccc), prediction in zip(instances, trained, validated, strict=True):
+    for instance, loss, while_training, prediction in zip(instances, losses, trained, validated, strict=True):
         validation_ccc = ccc_per_target(prediction, job.validation_labels)
         line = {
             "epoch": epoch,
             "group": instance.schedule.group,
             "learning_rate": instance.schedule.learning_rate(len(order) - 1, len(order)),
             "train_loss": loss,
-            "train_ccc": train_ccc,
+            "train_ccc": float(np.mean(ccc_per_target(while_training, job.train_labels))),
             "validation_ccc": float(np.mean(validation_ccc)),
         }
         if len(job.targets) > 1:
@@ -123,74 +136,87 @@ def run_epoch(instances: Sequence[Instance], job: Job) -> None:
 
 
 def train_epoch(
-    instances: Sequence[Instance], job: Job, order: Sequence[Sequence[int]], crops: NDArray[np.int64]
-) -> list[tuple[float, float]]:
-    """One pass over the training windows. Per instance the mean loss, and the CCC of what it predicted on the way."""
+    instances: Sequence[Instance], job: Job, order: Sequence[Sequence[int]], crops: NDArray[np.int64], progress: Progress
+) -> tuple[list[float], list[NDArray[np.float64]]]:
+    """One pass over the training windows. Per instance the mean loss, and (rows, C) that it predicted on the way."""
+    reader = job.train.reader
+    losses_IS = torch.zeros(len(instances), len(order), device=job.device)
+    predictions_IWTC = new_predictions(instances, job, reader)
+    check_every = 1 if job.device.type == "cpu" else CHECK_EVERY
+    done = 0
     for instance in instances:
         instance.model.train()
-    losses: list[list[Tensor]] = [[] for _ in instances]
-    predictions: list[list[Tensor]] = [[] for _ in instances]
-    labels: list[Tensor] = []
-    check_every = 1 if job.device.type == "cpu" else CHECK_EVERY
     with shared_trunks([instance.model for instance in instances if not job.compiled]) as through_trunk:
         for step, host in enumerate(job.train.loader.batches(order)):
             with job.autocast():
                 batch = through_trunk(job.train.assembly.batch(host, crops))
             label_BTC = host["label"][..., job.columns].to(job.device, non_blocking=True)
-            real_BT = torch.arange(label_BTC.shape[1]) < host["rows"][:, None]
-            labels.append(label_BTC[real_BT])
+            places = slice(done, done + len(label_BTC))
             for number, instance in enumerate(instances):
                 with instance.randomness(), job.autocast():
                     prediction_BTC = instance.forward(batch)
                 loss = ccc_loss(prediction_BTC, label_BTC, batch.get("mask"))
                 loss.backward()  # type: ignore[no-untyped-call]
                 instance.optimizer.step(instance.schedule.learning_rate(step, len(order)))
-                losses[number].append(loss.detach())
-                predictions[number].append(prediction_BTC.detach().float()[real_BT])
+                losses_IS[number, step] = loss.detach()
+                predictions_IWTC[number, places] = prediction_BTC.detach()
             if (step + 1) % check_every == 0 or step + 1 == len(order):
-                check_losses(instances, losses, order, max(0, step + 1 - check_every), job.train.reader)
-    label = torch.cat(labels).cpu().numpy()
-    return [
-        (float(torch.stack(steps).mean()), float(np.mean(ccc_per_target(torch.cat(predicted).cpu().numpy(), label))))
-        for steps, predicted in zip(losses, predictions, strict=True)
-    ]
+                check_losses(instances, losses_IS[:, : step + 1], order, max(0, step + 1 - check_every), reader)
+            progress.advance(len(label_BTC) * len(instances))
+            done = places.stop
+    return losses_IS.mean(1).tolist(), rows_of(reader, order, predictions_IWTC)
 
 
 def check_losses(
-    instances: Sequence[Instance], losses: Sequence[Sequence[Tensor]], order: Sequence[Sequence[int]], first: int, reader: WindowReader
+    instances: Sequence[Instance], losses_IS: Tensor, order: Sequence[Sequence[int]], first: int, reader: WindowReader
 ) -> None:
     """Stop when a loss since step `first` is not a number, and name the trials of its batch."""
-    for instance, values in zip(instances, losses, strict=True):
-        finite = torch.stack(list(values[first:])).isfinite()
-        if not bool(finite.all()):
-            step = first + int(finite.int().argmin())
-            trials = sorted({reader.trials[reader.windows[window].trial].name for window in order[step]})
-            raise InputError(
-                f"seed {instance.seed}, epoch {instance.schedule.epoch}, batch {step}: the loss is not a number. Trials in this batch:"
-                f" {', '.join(trials)}. Check their files (python -m abaw_pipeline check), or lower training.learning_rate"
-            )
+    finite_IS = losses_IS[:, first:].isfinite().cpu()
+    if bool(finite_IS.all()):
+        return
+    number, step = (~finite_IS).nonzero()[0].tolist()
+    instance, step = instances[number], first + step
+    trials = sorted({reader.trials[reader.windows[window].trial].name for window in order[step]})
+    raise InputError(
+        f"seed {instance.seed}, epoch {instance.schedule.epoch}, batch {step}: the loss is not a number. Trials in this batch:"
+        f" {', '.join(trials)}. Check their files (python -m abaw_pipeline check), or lower training.learning_rate"
+    )
 
 
 @torch.inference_mode()
-def predict(instances: Sequence[Instance], job: Job, partition: Partition) -> list[NDArray[np.float64]]:
+def predict(instances: Sequence[Instance], job: Job, partition: Partition, progress: Progress) -> list[NDArray[np.float64]]:
     """Per instance (rows, C) of all trials of a partition, one after the other, averaged over overlapping windows."""
-    reader, step = partition.reader, job.batch_size * EVALUATION_BATCH
-    averages = [RowAverage([trial.rows for trial in reader.trials], len(job.targets)) for _ in instances]
+    reader = partition.reader
+    predictions_IWTC = new_predictions(instances, job, reader)
     crops = centre_crops(len(reader), job.margin)
+    order = [list(range(first, min(first + job.batch_size, len(reader)))) for first in range(0, len(reader), job.batch_size)]
     for instance in instances:
         instance.model.eval()
-    order = [list(range(first, min(first + step, len(reader)))) for first in range(0, len(reader), step)]
     with shared_trunks([instance.model for instance in instances if not job.compiled]) as through_trunk:
-        for host in partition.loader.batches(order):
+        for numbers, host in zip(order, partition.loader.batches(order), strict=True):
             with job.autocast():
                 batch = through_trunk(partition.assembly.batch(host, crops))
-            for instance, average in zip(instances, averages, strict=True):
-                with job.autocast():
-                    prediction_BTC = instance.forward(batch).float().cpu().numpy()
-                for number, prediction_TC in zip(host["window"].tolist(), prediction_BTC, strict=True):
-                    window = reader.windows[number]
-                    average.add(window.trial, window.start, prediction_TC[: window.stop - window.start])
-    return [average.mean() for average in averages]
+                for number, instance in enumerate(instances):
+                    predictions_IWTC[number, numbers[0] : numbers[-1] + 1] = instance.forward(batch)
+            progress.advance(len(numbers) * len(instances))
+    return rows_of(reader, order, predictions_IWTC)
+
+
+def new_predictions(instances: Sequence[Instance], job: Job, reader: WindowReader) -> Tensor:
+    """(I, W, T, C) float32 on the device, for what the instances predict of all windows in the order in which they come."""
+    return torch.zeros(len(instances), len(reader), reader.length, len(job.targets), device=job.device)
+
+
+def rows_of(reader: WindowReader, order: Sequence[Sequence[int]], predictions_IWTC: Tensor) -> list[NDArray[np.float64]]:
+    """Per instance (rows, C), averaged over overlapping windows; `predictions_IWTC` has the windows in this order."""
+    windows = [reader.windows[number] for numbers in order for number in numbers]
+    rows = []
+    for predictions_WTC in predictions_IWTC.cpu().numpy():
+        average = RowAverage([trial.rows for trial in reader.trials], predictions_WTC.shape[-1])
+        for window, prediction_TC in zip(windows, predictions_WTC, strict=True):
+            average.add(window.trial, window.start, prediction_TC[: window.stop - window.start])
+        rows.append(average.mean())
+    return rows
 
 
 def ccc_per_target(prediction_NC: NDArray[np.floating], label_NC: NDArray[np.floating]) -> list[float]:

@@ -33,6 +33,7 @@ from abaw_pipeline.models.groups import share_never_released
 from abaw_pipeline.models.network import Network
 from abaw_pipeline.models.reference_names import load_reference_state_dict
 from abaw_pipeline.models.weights import find, load_state_dict
+from abaw_pipeline.progress import Progress
 from abaw_pipeline.sources import ROOT, command_sources
 from abaw_pipeline.training import checkpoint, loop, outputs
 from abaw_pipeline.training.augment import Assembly
@@ -152,13 +153,13 @@ def train(
 
     loop.train(instances, job, record, f"{args.model} {args.emotion} fold {args.fold}")
 
-    for instance in instances:
-        began = time.monotonic()
-        validation, test = (
-            loop.predict([instance], job, partitions[name])[0] if partitions[name].reader.windows else np.zeros((0, len(targets)))
-            for name in ("validation", "test")
-        )
-        labels = job.validation_labels
+    began = time.monotonic()
+    expected = sum(len(partitions[name].reader) for name in ("validation", "test")) * len(instances)
+    with Progress(f"{args.model} {args.emotion} fold {args.fold}, final predictions", expected, "windows") as progress:
+        validations, tests = (loop.predict(instances, job, partitions[name], progress) for name in ("validation", "test"))
+    prediction_seconds = (time.monotonic() - began) / len(instances)
+    labels = job.validation_labels
+    for instance, validation, test in zip(instances, validations, tests, strict=True):
         outputs.write_history(instance.folder / "history.csv", instance.history)
         outputs.write_weights(instance.folder / "weights.safetensors", instance.best, about)
         outputs.write_predictions(instance.folder / "validation.csv", partitions["validation"].reader, validation, targets, labels)
@@ -185,7 +186,7 @@ def train(
             "warnings": warnings,
         }
         write_json(instance.folder / "metrics.json", metrics)
-        outputs.write_timing(instance.folder / "timing.json", instance.epoch_seconds, time.monotonic() - began)
+        outputs.write_timing(instance.folder / "timing.json", instance.epoch_seconds, prediction_seconds)
         events[instance.seed].close()
         reached = ", ".join(f"{target} {values['ccc']:.3f}" for target, values in metrics["validation"].items())
         say(f"seed {instance.seed}: validation CCC {reached} (epoch {instance.schedule.best_epoch} of {instance.schedule.epoch})")
