@@ -46,7 +46,7 @@ def settings(modalities: tuple[str, ...] = ("bert",), network: str = "lfan", **c
     model = {
         "network": network,
         "modalities": modalities,
-        "visual": "ir_small",
+        "visual": changed.pop("visual", "ir_small"),
         "audio": "vgg_small",
         "pretrained": False,
         "tcn_width": 0.125,
@@ -175,6 +175,47 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     for seed in (0, 1):
         assert contents(tmp_path / f"broken/seed{seed}") == contents(tmp_path / f"whole/seed{seed}")
         assert not (tmp_path / f"broken/seed{seed}" / RESUME).exists()
+
+
+@pytest.fixture
+def one_trunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IR-50 with its 24 units, most of them narrow, and the same weights in every instance, as pretrained ones are."""
+    monkeypatch.setattr("abaw_pipeline.models.ir50.STAGES", ((64, 19), (64, 2), (64, 2), (512, 1)))
+    create = train.build
+
+    def with_one_trunk(about: dict[str, Any], pretrained: bool) -> torch.nn.Module:
+        network = create(about, pretrained)
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(9)
+            for parameter in network.encoders["video"].backbone.parameters():
+                parameter.normal_(0, 0.05)
+        return network
+
+    monkeypatch.setattr(train, "build", with_one_trunk)
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_instances_that_share_a_trunk_outlive_an_interruption_between_their_saves(
+    one_trunk: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    # Rows of padding go through a shared trunk, not through one network alone; from pictures of 16 on, that shows in the last digits.
+    index = write_dataset(tmp_path, lengths=(9, 16, 16, 9, 16, 9), size=20)
+    chosen = settings(("video",), "can", visual="ir50", crop=16)
+    run(index, tmp_path / "whole", chosen, seeds=(0, 1))
+    break_off(monkeypatch, after, index, tmp_path / "broken", chosen, seeds=(0, 1))
+    run(index, tmp_path / "broken", chosen, seeds=(0, 1))
+    for seed in (0, 1):
+        assert contents(tmp_path / f"broken/seed{seed}") == contents(tmp_path / f"whole/seed{seed}")
+
+
+def test_instances_that_share_a_trunk_equal_their_single_runs(one_trunk: None, tmp_path: Path) -> None:
+    index = write_dataset(tmp_path, lengths=(9, 16, 16, 9, 16, 9))
+    chosen = settings(("video",), "can", visual="ir50")
+    run(index, tmp_path / "together", chosen, seeds=(0, 1))
+    run(index, tmp_path / "single", chosen, seeds=(1,))
+    single, together = (load_file(tmp_path / kind / "seed1/weights.safetensors") for kind in ("single", "together"))
+    for name in single:
+        torch.testing.assert_close(together[name], single[name], rtol=1e-4, atol=1e-5)
 
 
 def stop_after_training(monkeypatch: pytest.MonkeyPatch, index: Path, output: Path, chosen: dict) -> None:
