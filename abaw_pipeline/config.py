@@ -287,8 +287,10 @@ class Training(Section):
     """`auto`: the GPU that this job was given, else the CPU."""
     sharing: int = Field(1, ge=1)
     """Training jobs that may use one GPU at the same time."""
-    workers: int = Field(0, ge=0)
-    """Loader processes; 0 loads in the training process."""
+    workers: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    """Processes that load ahead; 0: the training process loads itself. `auto`: 2 with a GPU, else 0."""
+    pin_memory: bool = True
+    """With a GPU, load into page-locked memory, which is sent while the GPU computes."""
     seeds_per_job: int = Field(1, ge=1)
     """Instances trained side by side in one process."""
     threads: int = Field(8, ge=1)
@@ -489,7 +491,7 @@ def as_json(section: BaseModel | Mapping[str, Any]) -> str:
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
-RUNTIME = {"device", "sharing", "workers", "seeds_per_job", "threads", "emotions", "seeds"}
+RUNTIME = {"device", "sharing", "workers", "pin_memory", "seeds_per_job", "threads", "emotions", "seeds"}
 """Training settings that do not change what an instance becomes, or that stand in its path already."""
 
 

@@ -96,7 +96,7 @@ def scores(prediction: NDArray[np.float64], labels: NDArray[np.floating], target
 
 
 def write_timing(path: Path, epoch_seconds: Sequence[float], final_seconds: float) -> None:
-    """Wall-clock seconds: of every epoch (shared out evenly when several instances train side by side), of the final predictions, and together."""
+    """Wall-clock seconds of every epoch and of the final predictions, shared out evenly between instances side by side; and together."""
     rounded = [round(seconds, 3) for seconds in epoch_seconds]
     total = round(sum(epoch_seconds) + final_seconds, 3)
     write_json(path, {"epoch_seconds": rounded, "final_seconds": round(final_seconds, 3), "seconds": total})

@@ -59,7 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", required=True, help="JSON with the settings model, training and fidelity")
     parser.add_argument("--device", default=None, help="auto, cpu, cuda, cuda:1 … (default: training.device)")
     parser.add_argument("--sharing", type=int, default=1, help="jobs that may use one GPU at the same time (default: 1)")
-    parser.add_argument("--workers", type=int, default=None, help="loader processes (default: training.workers)")
+    parser.add_argument("--workers", default=None, metavar="N", help="loader processes, a number or auto (default: training.workers)")
+    parser.add_argument(
+        "--pin-memory", choices=["true", "false"], help="load into page-locked memory, with a GPU (default: training.pin_memory)"
+    )
 
 
 def main(args: argparse.Namespace) -> None:
@@ -97,9 +100,9 @@ def train(
     size = (frame_size(trials) if pictures else None) or training.crop
     if size < training.crop:
         raise InputError(f"training.crop is {training.crop}, but the stored pictures are {size} pixels wide; lower it or raise frames.size")
-    partitions = make_partitions(
-        fold, model, training, fidelity, size, vectors, device, workers=training.workers if args.workers is None else args.workers
-    )
+    workers = choose_workers(args.workers or training.workers, device)
+    pin_memory = device.type == "cuda" and (training.pin_memory if args.pin_memory is None else args.pin_memory == "true")
+    partitions = make_partitions(fold, model, training, fidelity, size, vectors, device, workers, pin_memory)
     job = loop.Job(
         train=partitions["train"],
         validation=partitions["validation"],
@@ -221,6 +224,15 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
+def choose_workers(wanted: str | int, device: torch.device) -> int:
+    """How many processes load ahead; `auto` is 2 with a GPU, which must not wait, and none where all is done by the same cores."""
+    if wanted == "auto":
+        return 2 if device.type == "cuda" else 0
+    if not str(wanted).isdigit():
+        raise InputError(f"--workers: expected a number from 0 on, or auto, not {wanted!r}")
+    return int(wanted)
+
+
 def choose_precision(wanted: str, device: torch.device) -> str:
     """`auto` is bf16 on a GPU that has it, else float32; tf32 means float32 on a CPU, which has none."""
     if wanted == "auto":
@@ -252,6 +264,7 @@ def make_partitions(
     vectors: Mapping[str, Vectors],
     device: torch.device,
     workers: int,
+    pin_memory: bool,
 ) -> dict[str, loop.Partition]:
     """Readers and assemblies of the three partitions."""
     scalings: dict[str, Scaling] = partition_scalings(fold, fidelity.normalisation)
@@ -269,7 +282,7 @@ def make_partitions(
             masked=fidelity.padding == "masked",
             device=device,
         )
-        partitions[name] = loop.Partition(loader=WindowLoader(reader, workers, pin_memory=device.type == "cuda"), assembly=assembly)
+        partitions[name] = loop.Partition(loader=WindowLoader(reader, workers, pin_memory), assembly=assembly)
     return partitions
 
 

@@ -185,7 +185,10 @@ CHANGES = {
     "which folds run": ({"folds": {"run": [0]}}, set()),
     "epochs": ({"training": {"epochs": 3}}, {"train"}),
     "more seeds": ({"training": {"seeds": 20}}, set()),
-    "how it runs": ({"training": {"threads": 2, "sharing": 2, "workers": 1, "seeds_per_job": 3, "device": "cpu"}}, set()),
+    "how it runs": (
+        {"training": {"threads": 2, "sharing": 2, "workers": 1, "pin_memory": False, "seeds_per_job": 3, "device": "cpu"}},
+        set(),
+    ),
     "submission": ({"submission": {"number": 2}}, {"select", "submit"}),
     "thresholds": ({"audit": {"max_excluded_share": 0.5}}, {"audit"}),
 }

@@ -383,6 +383,14 @@ def test_it_learns_what_is_in_the_data_and_nothing_else(tmp_path: Path) -> None:
     assert blind["validation"]["valence"]["ccc"] < 0.4
 
 
+def test_how_many_processes_load_ahead() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert [train.choose_workers(wanted, gpu) for wanted in ("auto", 0, "3")] == [2, 0, 3]
+    assert train.choose_workers("auto", cpu) == 0
+    with pytest.raises(InputError, match="--workers: expected a number from 0 on, or auto, not 'many'"):
+        train.choose_workers("many", gpu)
+
+
 def test_wrong_settings_are_one_clear_error(index: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--settings"):
         run(index, tmp_path, {"training": {}})

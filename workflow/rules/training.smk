@@ -30,6 +30,7 @@ for seeds in seed_groups():
             seeds=" ".join(str(seed) for seed in seeds),
             device=SETTINGS.training.device,
             workers=SETTINGS.training.workers,
+            pin_memory=str(SETTINGS.training.pin_memory).lower(),
             sharing=SETTINGS.training.sharing,
         params:
             settings=settings("train"),
@@ -40,5 +41,5 @@ for seeds in seed_groups():
             "python -m abaw_pipeline train --index {input.index:q} --model {wildcards.model:q}"
             " --emotion {wildcards.emotion} --fold {wildcards.fold} --seeds {resources.seeds}"
             " --output {params.folder:q} --settings {params.settings:q} --device {resources.device}"
-            " --workers {resources.workers} --sharing {resources.sharing} --threads {threads}"
+            " --workers {resources.workers} --pin-memory {resources.pin_memory} --sharing {resources.sharing} --threads {threads}"
             f"{LOGGED}"
