@@ -18,6 +18,7 @@ from abaw_pipeline.training.adam import Adam
 from abaw_pipeline.training.schedule import FineTuningSchedule
 
 RESUME = "resume"
+RECOMPILE_LIMIT = 256
 
 
 @dataclass(kw_only=True)
@@ -147,12 +148,19 @@ def new_instance(
         folder=folder,
         stamp=stamp,
         model=model,
-        forward=torch.compile(model) if compiled else model,
+        forward=_compiled(model) if compiled else model,
         schedule=FineTuningSchedule(groups=len(groups), **schedule),
         optimizer=Adam(model.parameters(), weight_decay),
         random_state=random_state,
         best={name: tensor.detach().clone() for name, tensor in model.state_dict().items()},
     )
+
+
+def _compiled(model: Network) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    # One graph for training and one for evaluation, for each step of release, set of masks and instance: torch's own limit
+    # of 8 would soon leave the rest uncompiled, with no more than a warning.
+    torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+    return torch.compile(model)
 
 
 def _random_state() -> dict[str, Tensor]:

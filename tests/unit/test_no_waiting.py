@@ -1,4 +1,5 @@
-"""A training step asks the device for nothing: run on torch's `meta` device, which has no values to give and raises when asked."""
+"""A training step asks the device for nothing: run on torch's `meta` device, which has no values to give and raises when asked.
+For the same reason a network compiles into one graph."""
 
 from __future__ import annotations
 
@@ -50,3 +51,18 @@ def test_a_step_asks_the_device_for_nothing(tmp_path: Path, network: str, incomp
             loss.backward()
             Adam(model.parameters(), 0.01).step(1e-3)
     assert loss.device == META
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["lfan", "can"])
+def test_a_network_is_one_graph_with_masks_and_without(network: str) -> None:
+    model = create_model(network, MODALITIES, visual="ir_small", audio="vgg_small", image_size=16, bert_dim=6, tcn_width=0.125).eval()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)  # fullgraph: raises where the graph would break
+    for rows in ([7, 7], [7, 4], [5, 3]):
+        batch = {"video": torch.randn(2, 7, 3, 16, 16), "logmel": torch.randn(2, 7, 96, 64), "bert": torch.randn(2, 7, 6)}
+        real = torch.arange(7) < torch.tensor(rows)[:, None]
+        if not real.all():
+            heard = torch.tensor([[True], [False]]).expand(-1, 7)
+            batch |= {"mask": real, "places": places_of(real), "logmel_mask": heard, "logmel_places": places_of(heard & real)}
+        with torch.no_grad():
+            assert torch.equal(compiled(batch), model(batch))
