@@ -10,51 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tests.training_data import write_dataset  # noqa: E402
-
-MEASURE = """
-import resource, sys, time
-from pathlib import Path
-from abaw_pipeline.__main__ import main
-began = time.perf_counter()
-status = main(sys.argv[1:])
-used = resource.getrusage(resource.RUSAGE_SELF)
-seconds, cpu = time.perf_counter() - began, used.ru_utime + used.ru_stime
-# Not ru_maxrss, which counts what the process that started this one had in memory.
-memory = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")) / 1024
-print(f"MEASURED {seconds:.1f} s, {cpu:.1f} CPU s, at most {memory:.0f} MB resident")
-sys.exit(status)
-"""
-
-
-def multiply(index: Path, times: int) -> Path:
-    """An index with every trial `times` times; gives it."""
-    values = json.loads(index.read_text())
-    trials = []
-    names: dict[str, list[str]] = {}
-    for trial in values["trials"]:
-        for copy in range(times):
-            name = f"{trial['trial']}_{copy}"
-            path = index.parent / f"{name}.h5"
-            if not path.exists():
-                os.link(index.parent / trial["path"], path)
-            trials.append(trial | {"trial": name, "path": path.name})
-            names.setdefault(trial["trial"], []).append(name)
-    for fold in values["folds"]:
-        for part in ("train", "validation"):
-            fold[part] = [name for original in fold[part] for name in names[original]]
-    values["trials"], values["test"] = trials, [name for original in values["test"] for name in names[original]]
-    larger = index.with_name(f"index{times}.json")
-    larger.write_text(json.dumps(values))
-    return larger
+from tests.training_data import measured, multiply, write_dataset  # noqa: E402
 
 
 def main() -> None:
@@ -74,14 +36,9 @@ def main() -> None:
         for times in options.times:
             where = ["--index", str(multiply(index, times)), "--output", str(folder / f"runs{times}")]
             what = ["--model", "m", "--emotion", "valence", "--fold", "0", "--seeds", "0", "--settings", settings, "--threads", "1"]
-            done = subprocess.run(
-                [sys.executable, "-c", MEASURE, "train", *where, *what], cwd=ROOT, check=True, capture_output=True, text=True
-            )
-            measured = next(line for line in done.stdout.splitlines() if line.startswith("MEASURED"))
-            print(
-                f"{times:>4} x {options.trials * options.rows} rows, {options.epochs} epochs:{measured.removeprefix('MEASURED')}",
-                flush=True,
-            )
+            seconds, cpu, memory = measured(["train", *where, *what])
+            size = f"{times:>4} x {options.trials * options.rows} rows, {options.epochs} epochs"
+            print(f"{size}: {seconds:.1f} s, {cpu:.1f} CPU s, at most {memory:.0f} MB resident", flush=True)
 
 
 if __name__ == "__main__":

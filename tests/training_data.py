@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -123,3 +127,47 @@ def describe(data: TrialData, frames: np.ndarray, path: Path) -> dict[str, Any]:
         "bert_sum": float(shown.sum()),
         "bert_sum_squares": float((shown**2).sum()),
     }
+
+
+def multiply(index: Path, times: int) -> Path:
+    """An index with every trial `times` times, as hard links to the same files under other names; gives it."""
+    values = json.loads(index.read_text())
+    trials = []
+    names: dict[str, list[str]] = {}
+    for trial in values["trials"]:
+        for copy in range(times):
+            name = f"{trial['trial']}_{copy}"
+            path = index.parent / f"{name}.h5"
+            if not path.exists():
+                os.link(index.parent / trial["path"], path)
+            trials.append(trial | {"trial": name, "path": path.name})
+            names.setdefault(trial["trial"], []).append(name)
+    for fold in values["folds"]:
+        for part in ("train", "validation"):
+            fold[part] = [name for original in fold[part] for name in names[original]]
+    values["trials"], values["test"] = trials, [name for original in values["test"] for name in names[original]]
+    larger = index.with_name(f"index{times}.json")
+    larger.write_text(json.dumps(values))
+    return larger
+
+
+MEASURE = """
+import resource, sys, time
+from pathlib import Path
+from abaw_pipeline.__main__ import main
+began = time.perf_counter()
+status = main(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_SELF)
+# Not ru_maxrss, which counts what the process that started this one had in memory.
+memory = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print("MEASURED", time.perf_counter() - began, used.ru_utime + used.ru_stime, memory / 1024)
+sys.exit(status)
+"""
+
+
+def measured(arguments: Sequence[str]) -> tuple[float, float, float]:
+    """Seconds, CPU seconds and peak MB of `python -m abaw_pipeline …`, in a process of its own."""
+    command = [sys.executable, "-c", MEASURE, *arguments]
+    done = subprocess.run(command, cwd=Path(__file__).resolve().parents[1], check=True, capture_output=True, text=True)
+    seconds, cpu, memory = next(line for line in done.stdout.splitlines() if line.startswith("MEASURED")).split()[1:]
+    return float(seconds), float(cpu), float(memory)

@@ -119,7 +119,7 @@ def resume(instances: Sequence[Instance], weight_decay: float) -> list[str]:
             )
         assert state is not None
         instance.go_on_from(state, weight_decay)
-        remarks.append(f"seed {instance.seed}: resumed after epoch {instance.schedule.epoch - 1}")
+        remarks.append(f"seed {instance.seed}: resumed after epoch {instance.schedule.epoch}")
     return remarks
 
 

@@ -46,6 +46,8 @@ from abaw_pipeline.training.vectors import Vectors, file_states, find_vectors
 LABEL_COLUMN = {"valence": 0, "arousal": 1}
 PRETRAINED = {"ir50": "res50_ir_0.887.pth", "vggish": "vggish-10086976.pth"}
 """Backbones and the registry's names of their weights."""
+TIMING = "timing.json"
+"""Seconds per epoch stand apart from the metrics, which are equal bytes for equal runs."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -152,7 +154,8 @@ def train(
     def record(instance: Instance) -> None:
         outputs.write_history(instance.folder / "history.csv", instance.history)
         events[instance.seed].add(instance.history[-1])
-        say(epoch_line(instance, len(partitions["train"].reader)))
+        epochs_left = sum(other.schedule.epochs - other.schedule.epoch for other in instances if not other.schedule.finished)
+        say(epoch_line(instance, job.windows, epochs_left))
 
     loop.train(instances, job, record, f"{args.model} {args.emotion} fold {args.fold}")
 
@@ -185,14 +188,15 @@ def train(
             "parameters": sum(parameter.numel() for parameter in instance.model.parameters()),
             "train_windows": len(partitions["train"].reader),
             "train_rows": sum(trial.rows for trial in fold.train),
+            "timing": TIMING,
             "word_scaling": {name: vars(partition.assembly.scaling) for name, partition in partitions.items()},
             "warnings": warnings,
         }
         write_json(instance.folder / "metrics.json", metrics)
-        outputs.write_timing(instance.folder / "timing.json", instance.epoch_seconds, prediction_seconds)
+        outputs.write_timing(instance.folder / TIMING, instance.epoch_seconds, prediction_seconds)
         events[instance.seed].close()
         reached = ", ".join(f"{target} {values['ccc']:.3f}" for target, values in metrics["validation"].items())
-        say(f"seed {instance.seed}: validation CCC {reached} (epoch {instance.schedule.best_epoch} of {instance.schedule.epoch})")
+        say(f"seed {instance.seed}: validation CCC {reached} (epoch {instance.schedule.best_epoch + 1} of {instance.schedule.epoch})")
     for instance in instances:
         checkpoint.remove(instance.folder / RESUME)
 
@@ -330,12 +334,11 @@ def describe(fold: Fold, partitions: dict[str, loop.Partition]) -> str:
     return "; ".join(sizes)
 
 
-def epoch_line(instance: Instance, windows: int) -> str:
-    """One epoch in one line of the log."""
+def epoch_line(instance: Instance, windows: int, epochs_left: int) -> str:
+    """One epoch of so many windows in one line of the log; `epochs_left` are those of all instances of the job."""
     line, schedule = instance.history[-1], instance.schedule
     seconds = instance.epoch_seconds[-1]
-    left = (schedule.epochs - schedule.epoch) * seconds
-    after = "; ended" if schedule.finished else f"; at most {left / 60:.0f}:{left % 60:02.0f} left"
+    after = "; ended" if schedule.finished else f"; at most {tqdm.format_interval(epochs_left * seconds)} left"
     released = f"; group {line['released']} released" if line["released"] else ""
     return (
         f"seed {instance.seed} epoch {line['epoch'] + 1}/{schedule.epochs}, group {line['group']}, rate {line['learning_rate']:.1e}:"

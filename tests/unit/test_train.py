@@ -85,7 +85,7 @@ def test_outputs(index: Path, tmp_path: Path) -> None:
         assert [int(line["epoch"]) for line in history] == [0, 1, 2]
         best = max(range(3), key=lambda epoch: float(history[epoch]["validation_ccc"]))
         assert (metrics["seed"], metrics["best_epoch"], metrics["epochs"]) == (seed, best, 3)
-        assert len(json.loads((folder / "timing.json").read_text())["epoch_seconds"]) == 3
+        assert len(json.loads((folder / metrics["timing"]).read_text())["epoch_seconds"]) == 3
         validation = rows(folder / "validation.csv")
         assert list(validation[0]) == ["trial", "frame", "valence", "valence_label"]
         assert [line["trial"] for line in validation] == ["trial2"] * 60 + ["trial3"] * 33
@@ -161,7 +161,7 @@ def break_off(monkeypatch: pytest.MonkeyPatch, after: int, *arguments: Any, **op
 
 @pytest.mark.parametrize(
     ("after", "said"),
-    [(1, "seed 0: starting anew with the others"), (2, "seed 1: resumed after epoch 0"), (5, "seed 0: resumed after epoch 1")],
+    [(1, "seed 0: starting anew with the others"), (2, "seed 1: resumed after epoch 1"), (5, "seed 0: resumed after epoch 2")],
 )
 def test_an_interrupted_run_ends_with_the_same_bytes(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], after: int, said: str
@@ -241,7 +241,7 @@ def test_a_truncated_checkpoint_falls_back_and_ends_with_the_same_bytes(
     run(index, tmp_path / "broken", chosen)
     said = capsys.readouterr().err
     assert "damaged" in said
-    assert "resumed after epoch 1" in said
+    assert "resumed after epoch 2" in said
     assert contents(tmp_path / "broken/seed0") == contents(tmp_path / "whole/seed0")
 
 
@@ -408,5 +408,4 @@ def test_progress_lines_hold_ccc_rate_and_time_left(index: Path, tmp_path: Path,
     run(index, tmp_path, settings(epochs=2))
     lines = [line for line in capsys.readouterr().err.splitlines() if "epoch 1/2" in line]
     assert len(lines) == 1
-    for part in ("validation", "windows/s", "left"):
-        assert part in lines[0]
+    assert re.search(r"CCC -?\d\.\d{3} training -?\d\.\d{3} validation .*; \d+\.\d s, \d+\.\d windows/s; at most \d\d:\d\d left$", lines[0])
