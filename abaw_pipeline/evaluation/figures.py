@@ -97,7 +97,8 @@ def best_of_k(title: str, curves: Mapping[str, NDArray[np.float64]]) -> Figure:
         for place, (model, values) in enumerate(curves.items()):
             style: Any = {"color": COLOURS[place % 6], "linestyle": DASHES[place % 6], "marker": MARKERS[place % 6]}
             axes.plot(np.arange(1, len(values) + 1), values, markersize=4.5, label=model, **style)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(0.5, max((len(values) for values in curves.values()), default=1) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set(title=title, xlabel="instances to choose from (k)", ylabel="expected best CCC")
         figure.legend(loc="outside lower center", ncols=4, handletextpad=0.5, columnspacing=1.2)
     return figure

@@ -102,9 +102,11 @@ def summarise(results: Results, log: str = "") -> Summary:
     """What to print about a results folder, and about a Snakemake run that failed."""
     named = {"submission/submission.zip": "submission", "report/index.html": "report", "submission/scores.json": "scores"}
     where = [(what, str(results.folder / path)) for path, what in named.items() if (results.folder / path).is_file()]
-    # Without folds there is nothing to train on: the dataset is all that there can be.
-    stages = STAGES[:3] if results.index.get("folds") == [] else STAGES
-    missing = [f"{what} ({results.folder / path})" for path, what in stages if not (results.folder / path).is_file()]
+    # Without folds there is nothing to train on: the dataset is all that there can be. Without test trials nothing is submitted.
+    index = results.index
+    possible = [what for _, what in STAGES if not (index.get("test") == [] and what == "submission")]
+    possible = possible[:3] if index.get("folds") == [] else possible
+    missing = [f"{what} ({results.folder / path})" for path, what in STAGES if what in possible and not (results.folder / path).is_file()]
     return Summary(where, score_lines(results) if where else [], missing, failures(log))
 
 

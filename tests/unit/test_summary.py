@@ -50,6 +50,13 @@ def test_a_job_that_a_retry_mended_is_no_failure() -> None:
         assert len(failures(order + "Finished jobid: 0 (Rule: wav_of_video)\n")) == 1, "another job, which is number 0 of this run"
 
 
+def test_without_test_trials_no_submission_is_missed(tmp_path: Path) -> None:
+    for test in ([], ["one"]):
+        (tmp_path / "dataset").mkdir(exist_ok=True)
+        (tmp_path / "dataset/index.json").write_text(json.dumps({"trials": [], "folds": [{"fold": 0}], "test": test}))
+        assert ("submission (" in text(summarise(Results(tmp_path)))) == bool(test)
+
+
 def test_a_failed_group_on_a_cluster_is_told_by_its_jobs(tmp_path: Path) -> None:
     block = LOG.format(log=f"{tmp_path}/video7.log, slurm/7.log").split("Trying")[0]
     log = "Error in group sound:\n" + textwrap.indent(block, "    ")

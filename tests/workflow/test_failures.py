@@ -110,6 +110,12 @@ def test_what_cannot_end_well_is_not_begun(unstarted, wanted, changed, expected)
     assert done.stdout.count(expected) == 1
 
 
+def test_a_corpus_without_test_trials_gets_a_report_of_its_validation(unstarted):
+    would = unstarted.would_run("report", "--config", "affwild2={test_list: none, template: none}")
+    assert would["write_report"] == would["select_instances"] == 1
+    assert not would["write_submission"]
+
+
 def test_a_corpus_without_labels_goes_as_far_as_the_dataset_and_is_told_so_when_planned(unstarted):
     videos = sorted((unstarted.folder / "data/tiny/videos").rglob("*.mp4"))[:2]
     manifest = unstarted.folder / "unlabelled.csv"

@@ -26,6 +26,7 @@ except (configuration.ConfigError, InputError) as problem:
     raise SystemExit(f"Error: {problem}") from None
 
 VIDEOS = {trial.video: trial for trial in TRIALS.values() if trial.video_path}
+HAS_TEST_TRIALS = any(trial.partition == "test" for trial in TRIALS.values())
 INSTANCES = configuration.instances(SETTINGS)
 INSTANCE_FILES = (
     "weights.safetensors",
@@ -190,12 +191,17 @@ def index_to_select_with(wildcards):
 
 def index_to_submit_with(wildcards):
     """Stops where there is no test trial."""
-    if not any(trial.partition == "test" for trial in TRIALS.values()):
+    if not HAS_TEST_TRIALS:
         raise WorkflowError(
-            "no trial is for testing, so there is nothing to submit; ask for `selection`, whose table has the scores on"
+            "no trial is for testing, so there is nothing to submit; ask for `report`, whose page has the scores on"
             " validation, or give the corpus test trials"
         )
     return "<results>/dataset/index.json"
+
+
+def submission_to_report(wildcards):
+    """The zipped submission; nothing where there is no test trial, and the page shows the validation alone."""
+    return "<results>/submission/submission.zip" if HAS_TEST_TRIALS else []
 
 
 def vector_files(wildcards):

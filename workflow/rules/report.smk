@@ -4,7 +4,7 @@
 rule write_report:
     """The report page and its figures."""
     input:
-        submission="<results>/submission/submission.zip",
+        submission=submission_to_report,
         selection="<results>/selection.csv",
         audit="<results>/audit.csv",
         coverage="<results>/report/coverage/coverage.csv",
