@@ -32,8 +32,8 @@ class Extent:
 
     path: str
     """Of the file that holds its bytes: the trial's own, or the one that it links to."""
-    state: tuple[int, int, int]
-    """Number, size and time of change of that file when the place was found."""
+    state: tuple[int, int]
+    """Size and time of change (ns) of that file when the place was found."""
     offset: int | None
     """Of the first byte; None where only HDF5 can read it."""
     rows: int
@@ -44,8 +44,8 @@ class OpenFiles:
     """Files held open for reading, a bounded number of them; the one unused for longest is closed first."""
 
     def __init__(self, most: int | None = None) -> None:
-        """`most` files at a time; None: half of what the process may open, up to 512."""
-        self.most = most or max(8, min(512, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
+        """`most` files at a time; None: a quarter of what the process may open (there are three partitions), up to 256."""
+        self.most = most or max(8, min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
         self._open: OrderedDict[str, FileIO] = OrderedDict()
 
     def __len__(self) -> int:
@@ -78,8 +78,8 @@ class OpenFiles:
         return file
 
 
-def _state(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_ino, status.st_size, status.st_mtime_ns
+def _state(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
 
 
 RowType = tuple[DTypeLike, tuple[int, ...]]

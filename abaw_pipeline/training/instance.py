@@ -93,8 +93,8 @@ class Instance:
 def resume(instances: Sequence[Instance], weight_decay: float) -> list[str]:
     """Let instances that were just made go on from their resume states; gives remarks for the log.
 
-    Those that were side by side go on side by side, from the last epoch that all of them have: one that was saved last before
-    a kill is an epoch ahead of the others, and going on alone it would end with other bytes where a trunk is shared.
+    Those that were side by side go on side by side: one that was saved before a kill while others were not is an epoch ahead, and
+    goes back by it. Going on alone, it would end with other last digits where a trunk is shared.
     """
     remarks: list[str] = []
     reached: list[FineTuningSchedule] = []
@@ -105,21 +105,18 @@ def resume(instances: Sequence[Instance], weight_decay: float) -> list[str]:
         reached.append(instance.schedule if state is None else FineTuningSchedule.from_dict(state["schedule"]))
     for instance, schedule in zip(instances, reached, strict=True):
         others = zip(instances, reached, strict=True)
-        latest = min((its.epoch for other, its in others if other.data_seed == instance.data_seed and not its.finished), default=None)
-        if schedule.epoch == 0:
-            continue
-        if latest == 0:
+        slowest = min((its.epoch for other, its in others if other.data_seed == instance.data_seed and not its.finished), default=None)
+        ahead = slowest is not None and schedule.epoch == slowest + 1
+        if ahead and slowest == 0:
             remarks.append(f"seed {instance.seed}: starting anew with the others")
-            continue
-        state, _ = instance.saved(latest)
-        if state is None:
-            state, _ = instance.saved()
-            remarks.append(
-                f"seed {instance.seed}: cannot go back to where others are, so its last digits may differ from an unbroken run's"
-            )
-        assert state is not None
-        instance.go_on_from(state, weight_decay)
-        remarks.append(f"seed {instance.seed}: resumed after epoch {instance.schedule.epoch}")
+        elif schedule.epoch > 0:
+            before = instance.saved(slowest)[0] if ahead else None
+            if ahead and before is None:
+                remarks.append(f"seed {instance.seed}: cannot go back to where the others are; the last digits of all may differ")
+            state = before or instance.saved()[0]
+            assert state is not None
+            instance.go_on_from(state, weight_decay)
+            remarks.append(f"seed {instance.seed}: resumed after epoch {instance.schedule.epoch}")
     return remarks
 
 

@@ -177,6 +177,31 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
         assert not (tmp_path / f"broken/seed{seed}" / RESUME).exists()
 
 
+def test_instances_far_apart_go_on_each_from_its_own(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = settings()
+    run(index, tmp_path / "whole", chosen, seeds=(0, 1))
+    break_off(monkeypatch, 2, index, tmp_path / "broken", chosen, seeds=(0,))
+    capsys.readouterr()
+    run(index, tmp_path / "broken", chosen, seeds=(0, 1))
+    assert "seed 0: resumed after epoch 2" in capsys.readouterr().err, "a seed that joins late takes nothing from the others"
+    for seed in (0, 1):
+        assert contents(tmp_path / f"broken/seed{seed}") == contents(tmp_path / f"whole/seed{seed}")
+
+
+def test_an_instance_that_cannot_go_back_goes_on_and_says_so(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    break_off(monkeypatch, 5, index, tmp_path, settings(), seeds=(0, 1))
+    checkpoint.path_of(tmp_path / "seed0" / RESUME, epoch=2).unlink()
+    capsys.readouterr()
+    run(index, tmp_path, settings(), seeds=(0, 1))
+    said = capsys.readouterr().err
+    assert "seed 0: cannot go back to where the others are" in said
+    assert "seed 0: resumed after epoch 3" in said and "seed 1: resumed after epoch 2" in said
+
+
 @pytest.fixture
 def one_trunk(monkeypatch: pytest.MonkeyPatch) -> None:
     """IR-50 with its 24 units, most of them narrow, and the same weights in every instance, as pretrained ones are."""
